@@ -1,0 +1,181 @@
+// Package disk is the seam between the store and the file system: the few
+// calls that the log, the journal, the data file and recovery make, and nothing
+// else. OS is the real one. A test puts another below the same code, one that
+// forgets what was not synced, fails the k-th call, or stops at it.
+//
+// # Assumptions
+//
+// Sync is fdatasync: when it has returned nil, the bytes written before it and
+// the size that is needed to read them back survive a power cut. When it has
+// failed, nothing is known of the bytes written since the last Sync that
+// succeeded, and no later Sync can make it known: the kernel drops the error
+// with the page. Callers stop. A name made, renamed or removed survives a power
+// cut once SyncDir of its directory has returned nil.
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// An FS makes, finds and removes files. Names are paths as for package os.
+// Methods are safe for concurrent use.
+type FS interface {
+	// Open opens name for reading and writing. With create it makes the file,
+	// mode 0600, if there is none; without, a missing file is fs.ErrNotExist.
+	Open(name string, create bool) (File, error)
+	// OpenRead opens name for reading only.
+	OpenRead(name string) (File, error)
+	// Rename gives old the name new, over a file that has it.
+	Rename(old, new string) error
+	// Remove deletes name.
+	Remove(name string) error
+	// MkdirAll makes a directory, mode 0700, and its parents. One that is
+	// there already is no error.
+	MkdirAll(name string) error
+	// List returns the names in a directory, sorted.
+	List(name string) ([]string, error)
+	// SyncDir makes the names in a directory durable.
+	SyncDir(name string) error
+}
+
+// A File is an open file. ReadAt and WriteAt may be called concurrently.
+// WriteAt writes all of p or fails; after an error the whole range is in doubt.
+type File interface {
+	ReadAt(p []byte, off int64) (n int, err error)
+	WriteAt(p []byte, off int64) (n int, err error)
+	// Sync makes what was written durable (fdatasync).
+	Sync() error
+	// Allocate reserves blocks for the first size bytes, and makes the file at
+	// least that long, so that later writes there cannot meet a full disk. A
+	// file system that cannot reserve only sets the length.
+	Allocate(size int64) error
+	// Truncate sets the length in bytes.
+	Truncate(size int64) error
+	// Size returns the length in bytes.
+	Size() (int64, error)
+	Close() error
+}
+
+// ErrCorrupt is wrapped by every error about bytes on disk that no crash can
+// explain.
+var ErrCorrupt = errors.New("corrupt data")
+
+// A CorruptError says which bytes are wrong and why. It wraps ErrCorrupt.
+type CorruptError struct {
+	File   string // path, as it was opened
+	Offset int64  // bytes from the start of File
+	Err    error  // what is wrong
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%v: %s at byte %d: %v", ErrCorrupt, e.File, e.Offset, e.Err)
+}
+
+func (e *CorruptError) Unwrap() []error { return []error{ErrCorrupt, e.Err} }
+
+// OS is the file system of the machine.
+var OS FS = osFS{}
+
+type osFS struct{}
+
+func (osFS) Open(name string, create bool) (File, error) {
+	flag := os.O_RDWR
+	if create {
+		flag |= os.O_CREATE
+	}
+	f, err := os.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (osFS) OpenRead(name string) (File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (osFS) Rename(old, new string) error { return os.Rename(old, new) }
+
+func (osFS) Remove(name string) error { return os.Remove(name) }
+
+func (osFS) MkdirAll(name string) error { return os.MkdirAll(name, 0o700) }
+
+func (osFS) List(name string) ([]string, error) {
+	entries, err := os.ReadDir(name)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+func (osFS) SyncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	return errors.Join(err, d.Close())
+}
+
+type osFile struct{ *os.File }
+
+// Sync is fdatasync: fsync would also write the times of the inode.
+func (f osFile) Sync() error {
+	for {
+		err := unix.Fdatasync(int(f.Fd()))
+		if err == nil {
+			return nil
+		}
+		if err != unix.EINTR {
+			return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+		}
+	}
+}
+
+func (f osFile) Allocate(size int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+		switch {
+		case err == nil:
+			return nil
+		case err == unix.EINTR:
+			continue
+		case errors.Is(err, errors.ErrUnsupported):
+			return f.grow(size)
+		}
+		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+	}
+}
+
+// grow makes the file at least size bytes long.
+func (f osFile) grow(size int64) error {
+	have, err := f.Size()
+	if err != nil || have >= size {
+		return err
+	}
+	return f.Truncate(size)
+}
+
+func (f osFile) Size() (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if !st.Mode().IsRegular() {
+		return 0, fmt.Errorf("%s: not a regular file", f.Name())
+	}
+	return st.Size(), nil
+}

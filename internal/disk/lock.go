@@ -1,0 +1,38 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked is wrapped by the error of Lock when another process has the lock.
+var ErrLocked = errors.New("in use by another process")
+
+// Lock takes the lock file name, made if there is none, and writes the pid into
+// it. The kernel lets go of it when the process ends, however that happens.
+func Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if err != unix.EWOULDBLOCK {
+			return nil, fmt.Errorf("lock %s: %w", name, err)
+		}
+		pid, _ := io.ReadAll(io.LimitReader(f, 32))
+		return nil, fmt.Errorf("%s: %w (pid %s)", name, ErrLocked, strings.TrimSpace(string(pid)))
+	}
+	if err := f.Truncate(0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
