@@ -1,0 +1,12 @@
+//go:build !amd64 && !arm64
+
+package pagemeta
+
+import "sync/atomic"
+
+var fence atomic.Uint32
+
+// loadFence keeps the loads before it before the loads after it.
+func loadFence() { fence.Add(0) }
+
+func clearDirection() {}

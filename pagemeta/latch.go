@@ -1,0 +1,49 @@
+package pagemeta
+
+import "runtime"
+
+// A latch lets many goroutines read a page without a store to shared memory,
+// and one change it (optimistic lock coupling: Leis et al., "The ART of
+// practical synchronization", DaMoN 2016). It is a counter: odd while somebody
+// changes the page, and larger after each change. A reader takes the version,
+// reads what may be torn, copies out what it needs, and believes it only if the
+// version is still the same.
+//
+// It says nothing of where the page is, and the page lock nothing of its
+// contents: an operation takes the latch when the page is Dirty, and the flusher
+// needs none, since what it copies is Frozen.
+
+// Version waits until nobody changes page id and returns its version.
+func (t *Table) Version(id PageID) uint64 {
+	m := &t.metas[id].latch
+	for spin := 0; ; spin++ {
+		if v := m.Load(); v&1 == 0 {
+			return v
+		}
+		if spin > 30 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// Unchanged tells whether what was read of page id since Version returned v may
+// be believed.
+func (t *Table) Unchanged(id PageID, v uint64) bool {
+	loadFence()
+	return t.metas[id].latch.Load() == v
+}
+
+// Latch takes the latch of page id if its version is still v: what was read
+// since then is true, and stays true until Unlatch.
+func (t *Table) Latch(id PageID, v uint64) bool {
+	return t.metas[id].latch.CompareAndSwap(v, v+1)
+}
+
+// Unlatch ends what Latch began; changed says whether the page is another now.
+func (t *Table) Unlatch(id PageID, changed bool) {
+	if changed {
+		t.metas[id].latch.Add(1)
+	} else {
+		t.metas[id].latch.Add(^uint64(0))
+	}
+}

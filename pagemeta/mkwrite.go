@@ -1,0 +1,78 @@
+package pagemeta
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// pagePool has buffers for images on their way between disk and arena.
+var pagePool = sync.Pool{New: func() any { return new(Page) }}
+
+// mkwrite makes page id writable for the operation that is about to change it:
+// the page_mkwrite protocol (Linux b827e496, "mm: close page_mkwrite races").
+//
+//	operation            page lock              flusher
+//	    |                    |                     |
+//	    |-- A lock, look --->|                     |
+//	    |   B owner.Mkwrite: a head for the page   |
+//	    |     Frozen: its old image is captured    |
+//	    |   C unprotect: the PTE-dirty step        |
+//	    |   D state = Dirty                        |
+//	    |-- E unlock ------->|<------ lock --------|
+//	    |                    |   capture, Flight   |
+//	    | store              |<----- unlock -------|
+//
+// B, C and D are one hold of the lock. Were it let go between B and D, the
+// flusher could write the page and mark it Clean after its head was made and
+// before its first store: writable, changed, and in nobody's set.
+//
+// The caller holds no latch. It has reserved credits, so B need not wait for the
+// flusher, but B may block and may fail: then nothing has happened.
+func (t *Table) mkwrite(id PageID, by *atomic.Uint64) error {
+	t.lock(id)         // A
+	defer t.unlock(id) // E
+	w := t.load(id)
+	switch w.State() {
+	case Dirty:
+		return nil // another operation was faster; let the store try again
+	case Absent:
+		if err := t.fetch(id); err != nil {
+			return err
+		}
+		w = t.load(id)
+	}
+	var frozen *Page
+	if w.State() == Frozen {
+		frozen = t.Page(id) // protected, and only mkwrite could change that
+	}
+	head, err := t.Owner.Mkwrite(id, w.head(), frozen) // B
+	if err != nil {
+		return err
+	}
+	if err := t.arena.fd.Unprotect(t.arena.addr(id), PageBytes); err != nil { // C
+		return fmt.Errorf("mkwrite page %d: %w", id, err)
+	}
+	t.setDirty(id)
+	t.move(id, Mkwrite, head) // D
+	by.Add(1)
+	if frozen != nil {
+		t.metrics.captured.Add(1)
+	}
+	return nil
+}
+
+// Prepare is mkwrite without the trap: an operation that knows which page it
+// will change calls it first, and saves the trap. It costs one atomic load when
+// the page is Dirty. In a TrapOnly table it does nothing: the trap is the truth,
+// Prepare is speed.
+func (t *Table) Prepare(id PageID) error {
+	if t.State(id) == Dirty || t.TrapOnly {
+		return nil
+	}
+	if err := t.enter(); err != nil {
+		return err
+	}
+	defer t.leave()
+	return t.mkwrite(id, &t.metrics.mkwritePrepared)
+}

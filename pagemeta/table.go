@@ -1,0 +1,210 @@
+package pagemeta
+
+import (
+	"fmt"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Owner keeps the pages on disk. It stands to a Table as a file system's
+// vm_operations and address_space_operations stand to the kernel's memory
+// manager. Methods are called concurrently, each for a page that is locked: they
+// may block, and must not touch the arena.
+type Owner interface {
+	// ReadPage fills image with page id of the data file, and has checked it.
+	ReadPage(id PageID, image *Page) error
+
+	// Mkwrite is told that page id is about to become writable, and attaches
+	// its journal metadata: the head that it returns stays with the page until
+	// Written, and is never 0. If the page is Frozen, frozen is its image and
+	// head its current one: the image must be captured before Mkwrite returns,
+	// since the page changes next. Otherwise frozen is nil.
+	//
+	// After an error the page is as it was, and the error reaches the operation.
+	Mkwrite(id PageID, head uint32, frozen *Page) (uint32, error)
+}
+
+// Config is what a Table is made of.
+type Config struct {
+	Pages    int   // capacity; the address space is reserved, memory is used as pages come
+	Owner    Owner // who keeps the pages on disk
+	TrapOnly bool  // Prepare and Ask do nothing: every page goes by a trap
+}
+
+// A Table holds pages in memory, with a state for each. Methods are safe for
+// concurrent use except where they say otherwise.
+type Table struct {
+	Config
+	arena *arena
+	metas []meta          // one a page
+	dirty []atomic.Uint64 // one bit a page: Dirty, so that Freeze finds it
+	queue [64]waitQueue
+
+	closed  atomic.Bool
+	busy    atomic.Int64 // loads and mkwrites running; Close waits for them
+	metrics metrics
+}
+
+// A meta is what a Table keeps of one page, outside the arena: a failed
+// compare-and-swap on a protected page would trap too.
+type meta struct {
+	word  atomic.Uint64 // a Word
+	latch atomic.Uint64 // see latch.go
+}
+
+// Four metas share a cache line, and none straddles two.
+var _ = [1]struct{}{}[unsafe.Sizeof(meta{})-16]
+
+// zeroPage is what a fresh page is made of.
+var zeroPage Page
+
+// New reserves the address space and registers it. The error wraps
+// errors.ErrUnsupported where the machine has no userfaultfd to give.
+func New(c Config) (*Table, error) {
+	if c.Pages <= 0 || c.Pages > 1<<32 {
+		return nil, fmt.Errorf("pagemeta: %d pages: want 1 to %d", c.Pages, 1<<32)
+	}
+	a, err := newArena(c.Pages)
+	if err != nil {
+		return nil, err
+	}
+	words := (c.Pages + 63) / 64
+	mem, err := mmap(c.Pages*int(unsafe.Sizeof(meta{}))+words*8, unix.PROT_READ|unix.PROT_WRITE)
+	if err != nil {
+		a.close()
+		return nil, fmt.Errorf("page table: %w", err)
+	}
+	t := &Table{Config: c, arena: a}
+	start := unsafe.Pointer(unsafe.SliceData(mem))
+	t.metas = unsafe.Slice((*meta)(start), c.Pages)
+	t.dirty = unsafe.Slice((*atomic.Uint64)(unsafe.Add(start, c.Pages*int(unsafe.Sizeof(meta{})))), words)
+	for i := range t.queue {
+		t.queue[i].init()
+	}
+	return t, nil
+}
+
+// Close gives all memory back. Operations that write must have ended; a reader
+// that is still under way gets ErrClosed, at the latest from its next trap. The
+// few bytes a page of the table itself stay mapped for such a reader: they are
+// given back to the kernel, and zero.
+func (t *Table) Close() error {
+	if t.closed.Swap(true) {
+		return nil
+	}
+	t.awaitIdle()
+	err := t.arena.close()
+	table := unsafe.Slice((*byte)(unsafe.Pointer(&t.metas[0])), len(t.metas)*int(unsafe.Sizeof(meta{}))+len(t.dirty)*8)
+	if e := unix.Madvise(table, unix.MADV_DONTNEED); e != nil && err == nil {
+		err = fmt.Errorf("drop page table: %w", e)
+	}
+	return err
+}
+
+// Page returns the memory of page id, which must be below Pages. It may be
+// touched only inside a trap boundary, or while the page is known to be there.
+func (t *Table) Page(id PageID) *Page { return t.arena.page(id) }
+
+// State returns the state of page id. It may be stale when it is returned,
+// unless the caller rules that out: inside the gate a Dirty page stays Dirty.
+func (t *Table) State(id PageID) State { return t.load(id).State() }
+
+// Fresh says that the data file does not have page id, or that its bytes there
+// are of no use any more: a load gives zeros and reads nothing. It has no effect
+// on a page that is in memory.
+func (t *Table) Fresh(id PageID) {
+	t.lock(id)
+	if w := t.load(id); w.State() == Absent {
+		t.metas[id].word.Or(uint64(freshBit))
+	}
+	t.unlock(id)
+}
+
+func (t *Table) load(id PageID) Word { return Word(t.metas[id].word.Load()) }
+
+// move takes a locked page through e to the state that the diagram of State
+// names, with the owner's handle head. Any other move is a broken invariant.
+func (t *Table) move(id PageID, e Event, head uint32) {
+	m := &t.metas[id].word
+	for {
+		w := Word(m.Load())
+		to, ok := w.State().next(e)
+		if !ok || !w.locked() {
+			panic(fmt.Sprintf("pagemeta: %v of page %d, which is %v (word %#x)", e, id, w.State(), uint64(w)))
+		}
+		if m.CompareAndSwap(uint64(w), uint64(w.with(to, head))) {
+			return
+		}
+	}
+}
+
+// A waitQueue is where goroutines wait for a page lock; many pages share one,
+// as in the kernel's hashed page wait queues.
+type waitQueue struct {
+	mu   sync.Mutex
+	cond sync.Cond
+}
+
+func (q *waitQueue) init() { q.cond.L = &q.mu }
+
+// lock takes the lock of page id: mkwrite, load and the flusher exclude each
+// other by it. It is held for microseconds, or for one read of the data file.
+func (t *Table) lock(id PageID) {
+	m := &t.metas[id].word
+	for {
+		w := Word(m.Load())
+		if !w.locked() {
+			if m.CompareAndSwap(uint64(w), uint64(w|lockBit)) {
+				return
+			}
+			continue
+		}
+		q := &t.queue[id%PageID(len(t.queue))]
+		q.mu.Lock()
+		if w = Word(m.Load()); w.locked() && m.CompareAndSwap(uint64(w), uint64(w|waitBit)) {
+			q.cond.Wait()
+		}
+		q.mu.Unlock()
+	}
+}
+
+// unlock gives the lock of page id back and wakes who waits for it.
+func (t *Table) unlock(id PageID) {
+	old := Word(t.metas[id].word.And(^uint64(lockBit | waitBit)))
+	if old&waitBit == 0 {
+		return
+	}
+	q := &t.queue[id%PageID(len(t.queue))]
+	q.mu.Lock()
+	q.cond.Broadcast()
+	q.mu.Unlock()
+}
+
+// enter counts the caller among those that Close waits for. It fails once the
+// table is closed.
+func (t *Table) enter() error {
+	t.busy.Add(1)
+	if t.closed.Load() {
+		t.busy.Add(-1)
+		return ErrClosed
+	}
+	return nil
+}
+
+func (t *Table) leave() { t.busy.Add(-1) }
+
+func (t *Table) setDirty(id PageID)   { t.dirty[id/64].Or(1 << (id % 64)) }
+func (t *Table) clearDirty(id PageID) { t.dirty[id/64].And(^(uint64(1) << (id % 64))) }
+
+// Dirty counts the pages that are Dirty.
+func (t *Table) Dirty() int {
+	n := 0
+	for i := range t.dirty {
+		n += bits.OnesCount64(t.dirty[i].Load())
+	}
+	return n
+}
