@@ -1,0 +1,254 @@
+package tree
+
+import (
+	"bytes"
+
+	"faultline/pagemeta"
+)
+
+// An entry is a key of a node, whole, with its value or its child.
+type entry struct {
+	key   []byte
+	value []byte          // leaf
+	child pagemeta.PageID // inner: the child right of key
+}
+
+// A run is the content of one or several nodes of one level, in order, taken out
+// of pages so that it can be changed and laid out anew. Its slices point into
+// its own memory, which reset gives to the next use.
+type run struct {
+	level   int
+	child0  pagemeta.PageID
+	entries []entry
+	bytes   []byte
+}
+
+func (r *run) reset(level int, child0 pagemeta.PageID) {
+	r.level, r.child0 = level, child0
+	r.entries, r.bytes = r.entries[:0], r.bytes[:0]
+}
+
+// hold copies the concatenation of a and b into the memory of r.
+func (r *run) hold(a, b []byte) []byte {
+	if cap(r.bytes)-len(r.bytes) < len(a)+len(b) {
+		r.bytes = make([]byte, 0, 2*cap(r.bytes)+len(a)+len(b)+nodeBytes) // slices of the old memory keep it
+	}
+	from := len(r.bytes)
+	r.bytes = append(append(r.bytes, a...), b...)
+	return r.bytes[from:len(r.bytes):len(r.bytes)]
+}
+
+// take appends the entries of n, which must not change meanwhile. It returns
+// false if n is damaged.
+func (r *run) take(n *node) bool {
+	if !n.sane() {
+		return false
+	}
+	prefix, skip := n.prefix(), n.skip()
+	for i := range n.count() {
+		suffix, ok := n.suffix(i, skip)
+		if !ok {
+			return false
+		}
+		e := entry{key: r.hold(prefix, suffix)}
+		if n.level() == 0 {
+			value, ok := n.value(i)
+			if !ok {
+				return false
+			}
+			e.value = r.hold(value, nil)
+		} else if e.child, ok = n.child(i + 1); !ok {
+			return false
+		}
+		r.entries = append(r.entries, e)
+	}
+	return true
+}
+
+// find returns where key is in r or would be.
+func (r *run) find(key []byte) (at int, found bool) {
+	lo, hi := 0, len(r.entries)
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		switch c := bytes.Compare(r.entries[mid].key, key); {
+		case c < 0:
+			lo = mid + 1
+		case c == 0:
+			return mid, true
+		default:
+			hi = mid
+		}
+	}
+	return lo, false
+}
+
+// insert puts e at place at.
+func (r *run) insert(at int, e entry) {
+	r.entries = append(r.entries, entry{})
+	copy(r.entries[at+1:], r.entries[at:])
+	r.entries[at] = e
+}
+
+// put sets key to value, and tells whether it had one.
+func (r *run) put(key, value []byte) (at int, found bool) {
+	at, found = r.find(key)
+	e := entry{key: r.hold(key, nil), value: r.hold(value, nil)}
+	if found {
+		r.entries[at] = e
+	} else {
+		r.insert(at, e)
+	}
+	return at, found
+}
+
+// common returns how many bytes a and b share at their beginning.
+func common(a, b []byte) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// prefixOf is the length of what all keys of entries share.
+func prefixOf(entries []entry) int {
+	if len(entries) == 0 {
+		return 0
+	}
+	return common(entries[0].key, entries[len(entries)-1].key)
+}
+
+// size is how much of room a node of entries takes.
+func (r *run) size(entries []entry) int {
+	prefix := prefixOf(entries)
+	size := prefix
+	for i := range entries {
+		size += slotBytes + len(entries[i].key) - prefix
+		if r.level == 0 {
+			size += leafCellBytes + len(entries[i].value)
+		} else {
+			size += innerCellBytes
+		}
+	}
+	return size
+}
+
+func (r *run) fits(entries []entry) bool {
+	return len(entries) <= maxSlots && r.size(entries) <= room
+}
+
+// A part is one node's share of a run: entries from to to. In an inner run the
+// entry before from is not in any node: it moves up and separates the parts.
+type part struct{ from, to int }
+
+// cut divides a run that does not fit one node. Of the ways to make two parts it
+// takes the most even one; where there is none (a large entry in the middle) it
+// fills nodes from the left, which gives three at most. With tail, the run is
+// the end of the tree and grows there: the left part stays full.
+func (r *run) cut(tail bool) []part {
+	n, lift := len(r.entries), 0
+	if r.level > 0 {
+		lift = 1
+	}
+	if tail {
+		if at := n - 1 - lift; at > 0 && r.fits(r.entries[:at]) {
+			return []part{{0, at}, {at + lift, n}}
+		}
+	}
+	middle := r.middle()
+	for d := 0; d < n; d++ {
+		for _, at := range [2]int{middle - d, middle + d} {
+			if at > 0 && at+lift < n && r.fits(r.entries[:at]) && r.fits(r.entries[at+lift:]) {
+				return []part{{0, at}, {at + lift, n}}
+			}
+		}
+	}
+	var parts []part
+	for from := 0; ; {
+		to := from + 1
+		for to < n && r.fits(r.entries[from:to+1]) {
+			to++
+		}
+		if to < n && lift > 0 && to+lift == n {
+			to-- // the last part must not be empty
+		}
+		parts = append(parts, part{from, to})
+		if to == n {
+			return parts
+		}
+		from = to + lift
+	}
+}
+
+// middle is the place that has half of the bytes of r before it.
+func (r *run) middle() int {
+	total := 0
+	for i := range r.entries {
+		total += len(r.entries[i].key) + len(r.entries[i].value) + slotBytes
+	}
+	at, left := 0, 0
+	for at < len(r.entries) && left < total/2 {
+		left += len(r.entries[at].key) + len(r.entries[at].value) + slotBytes
+		at++
+	}
+	return at
+}
+
+// child0Of returns the leftmost child of part p.
+func (r *run) child0Of(p part) pagemeta.PageID {
+	if r.level == 0 {
+		return 0
+	}
+	if p.from == 0 {
+		return r.child0
+	}
+	return r.entries[p.from-1].child
+}
+
+// separator returns a key that is greater than all of the part before p and not
+// greater than any of p: in leaves the shortest one.
+func (r *run) separator(p part) []byte {
+	if r.level > 0 {
+		return r.entries[p.from-1].key
+	}
+	left, right := r.entries[p.from-1].key, r.entries[p.from].key
+	return right[:common(left, right)+1]
+}
+
+// lay writes the node of part p into n, whole.
+func (r *run) lay(n *node, p part) {
+	entries := r.entries[p.from:p.to]
+	prefix := prefixOf(entries)
+	clear(n[:])
+	kind := byte(KindLeaf)
+	if r.level > 0 {
+		kind = KindInner
+	}
+	(*pagemeta.Page)(n).SetKind(kind)
+	le.PutUint16(n[levelAt:], uint16(r.level))
+	le.PutUint16(n[prefixAt:], uint16(prefix))
+	le.PutUint32(n[child0At:], uint32(r.child0Of(p)))
+	n.setCount(len(entries))
+	if prefix > 0 {
+		copy(n[nodeBytes-prefix:], entries[0].key)
+	}
+	heap := nodeBytes - prefix
+	for i := len(entries) - 1; i >= 0; i-- { // cells in the order of slots, for scans
+		e := &entries[i]
+		suffix := e.key[prefix:]
+		if r.level == 0 {
+			heap -= leafCellBytes + len(suffix) + len(e.value)
+			le.PutUint16(n[heap:], uint16(len(e.value)))
+			copy(n[heap+leafCellBytes:], suffix)
+			copy(n[heap+leafCellBytes+len(suffix):], e.value)
+		} else {
+			heap -= innerCellBytes + len(suffix)
+			le.PutUint32(n[heap:], uint32(e.child))
+			copy(n[heap+innerCellBytes:], suffix)
+		}
+		n.setSlot(i, headOf(suffix), heap, len(suffix))
+	}
+	n.setHeap(heap)
+}

@@ -1,0 +1,204 @@
+package tree
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/bits"
+
+	"faultline/pagemeta"
+)
+
+// A Report says what Check has looked at.
+type Report struct {
+	Pages  uint64 // pages of the file
+	Leaves uint64
+	Inner  uint64
+	Free   uint64 // pages that may be used again
+	Keys   uint64
+	Height int // levels, leaves included
+}
+
+// Check reads the whole tree and compares it with itself: keys in order and
+// between those of their parents, levels, heads and prefixes right, cells inside
+// their page and not over each other, each page reached once and marked as used,
+// no other page marked, and as many keys as are counted. The caller has closed
+// the gate: nothing changes meanwhile. Its first finding is the error, which
+// wraps ErrDamaged unless a page could not be read.
+func (t *Tree) Check(ctx context.Context) (Report, error) {
+	ck := checker{t: t, ctx: ctx, seen: map[pagemeta.PageID]bool{0: true}}
+	ck.Pages = uint64(t.State().Pages)
+	for g := range t.mu.space.groups {
+		ck.seen[pagemeta.PageID(g*groupPages+bitmapPage)] = true
+	}
+	if err := ck.subtree(Root, -1, nil, nil); err != nil {
+		return ck.Report, err
+	}
+	if ck.Keys != t.Len() {
+		return ck.Report, fmt.Errorf("%w: %d keys in the tree, %d counted", ErrDamaged, ck.Keys, t.Len())
+	}
+	return ck.Report, ck.bitmaps()
+}
+
+type checker struct {
+	Report
+	t    *Tree
+	ctx  context.Context
+	seen map[pagemeta.PageID]bool
+}
+
+func damage(id pagemeta.PageID, format string, args ...any) error {
+	return fmt.Errorf("page %d: %w: %s", id, ErrDamaged, fmt.Sprintf(format, args...))
+}
+
+// read returns a copy of page id.
+func (ck *checker) read(id pagemeta.PageID) (*node, error) {
+	if err := ck.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if uint64(id) >= ck.Pages {
+		return nil, damage(id, "the file has %d pages", ck.Pages)
+	}
+	for n := new(node); ; {
+		trap := ck.tryRead(n, id)
+		if !trap.Hit() {
+			return n, nil
+		}
+		if err := ck.t.pages.Resolve(&trap, pagemeta.ToRead); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (ck *checker) tryRead(n *node, id pagemeta.PageID) (trap pagemeta.Trap) {
+	defer ck.t.pages.Catch(&trap, pagemeta.Arm())
+	*n = *ck.t.node(id)
+	return trap
+}
+
+// subtree checks the node id, which should be on level (any, if that is
+// negative) and have keys from lo on that are less than hi, and all below it.
+func (ck *checker) subtree(id pagemeta.PageID, level int, lo, hi []byte) error {
+	if ck.seen[id] {
+		return damage(id, "reached twice")
+	}
+	ck.seen[id] = true
+	n, err := ck.read(id)
+	if err != nil {
+		return err
+	}
+	if level < 0 {
+		level = n.level()
+		ck.Height = level + 1
+	}
+	if err := ck.layout(id, n, level); err != nil {
+		return err
+	}
+	var r run
+	r.reset(level, n.child0())
+	if !r.take(n) {
+		return damage(id, "a cell is out of bounds")
+	}
+	for i, e := range r.entries {
+		switch {
+		case i > 0 && bytes.Compare(r.entries[i-1].key, e.key) >= 0:
+			return damage(id, "key %d is not above the one before", i)
+		case bytes.Compare(e.key, lo) < 0:
+			return damage(id, "key %d is below the node's range", i)
+		case hi != nil && bytes.Compare(e.key, hi) >= 0:
+			return damage(id, "key %d is above the node's range", i)
+		}
+	}
+	if level == 0 {
+		ck.Leaves++
+		ck.Keys += uint64(len(r.entries))
+		return nil
+	}
+	ck.Inner++
+	for i := 0; i <= len(r.entries); i++ {
+		child, from, to := r.child0, lo, hi
+		if i > 0 {
+			child, from = r.entries[i-1].child, r.entries[i-1].key
+		}
+		if i < len(r.entries) {
+			to = r.entries[i].key
+		}
+		if err := ck.subtree(child, level-1, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// layout checks the bytes of one node.
+func (ck *checker) layout(id pagemeta.PageID, n *node, level int) error {
+	kind := byte(KindLeaf)
+	if level > 0 {
+		kind = KindInner
+	}
+	switch {
+	case n.Kind() != kind:
+		return damage(id, "kind %d, want %d", n.Kind(), kind)
+	case n.level() != level:
+		return damage(id, "level %d, want %d", n.level(), level)
+	case !n.sane():
+		return damage(id, "%d keys, prefix of %d bytes", n.count(), n.prefixBytes())
+	case n.free() < 0 || n.heap() > nodeBytes-n.prefixBytes():
+		return damage(id, "heap at %d with %d keys", n.heap(), n.count())
+	}
+	cells := n.prefixBytes()
+	for i := range n.count() {
+		head, cell, length := n.slot(i)
+		suffix, ok := n.suffix(i, n.skip())
+		if !ok || cell < n.heap() {
+			return damage(id, "cell %d at %d", i, cell)
+		}
+		if head != headOf(suffix) {
+			return damage(id, "head of key %d is %#x", i, head)
+		}
+		cells += n.skip() + length
+		if level == 0 {
+			value, ok := n.value(i)
+			if !ok {
+				return damage(id, "value %d is out of bounds", i)
+			}
+			cells += len(value)
+		}
+	}
+	if cells+n.dead() != nodeBytes-n.heap() {
+		return damage(id, "%d bytes of cells and %d dead, heap at %d", cells, n.dead(), n.heap())
+	}
+	return nil
+}
+
+// bitmaps checks that the pages seen are those in use.
+func (ck *checker) bitmaps() error {
+	used := 0
+	for g := range ck.t.mu.space.groups {
+		id := pagemeta.PageID(g*groupPages + bitmapPage)
+		n, err := ck.read(id)
+		if err != nil {
+			return err
+		}
+		if n.Kind() != KindBitmap {
+			return damage(id, "kind %d, want a bitmap", n.Kind())
+		}
+		for i := pagemeta.HeaderBytes; i < pagemeta.PageBytes; i++ {
+			for set := n[i]; set != 0; set &= set - 1 {
+				p := pagemeta.PageID(g*groupPages + (i-pagemeta.HeaderBytes)*8 + bits.TrailingZeros8(set))
+				if !ck.seen[p] {
+					return damage(p, "marked as used, but nothing leads to it")
+				}
+				used++
+			}
+		}
+	}
+	if used != len(ck.seen) {
+		return fmt.Errorf("%w: %d pages reached, %d marked as used", ErrDamaged, len(ck.seen), used)
+	}
+	if used != ck.t.mu.space.used {
+		return fmt.Errorf("%w: %d pages marked as used, %d counted", ErrDamaged, used, ck.t.mu.space.used)
+	}
+	ck.Free = ck.Pages - uint64(used)
+	return nil
+}

@@ -1,0 +1,215 @@
+package tree
+
+import (
+	"bytes"
+
+	"faultline/pagemeta"
+)
+
+// A Cursor walks the keys in order, either way. It holds a copy of one leaf at a
+// time, and no lock: what it returns of one leaf was all true at one moment, and
+// is checked against nothing afterwards. A key that is there the whole time is
+// returned once; one that comes or goes meanwhile may be seen or not.
+//
+// A Cursor is used by one goroutine at a time.
+type Cursor struct {
+	t    *Tree
+	err  error
+	at   int  // slot in leaf
+	ok   bool // at is a key
+	key  []byte
+	leaf node
+
+	way    [maxHeight]bend // by level, 1 and above; the way to leaf
+	height int
+}
+
+// A bend is an inner node that the cursor came by.
+type bend struct {
+	id      pagemeta.PageID
+	version uint64 // index is right as long as it is this
+	index   int
+}
+
+// NewCursor returns a cursor that is nowhere yet.
+func (t *Tree) NewCursor() *Cursor { return &Cursor{t: t} }
+
+// Valid tells whether the cursor is at a key.
+func (c *Cursor) Valid() bool { return c.ok }
+
+// Err returns what ended the walk early, or nil.
+func (c *Cursor) Err() error { return c.err }
+
+// Key returns the key. It is valid until the cursor moves.
+func (c *Cursor) Key() []byte { return c.key }
+
+// Value returns the value. It is valid until the cursor moves.
+func (c *Cursor) Value() []byte {
+	v, _ := c.leaf.value(c.at)
+	return v
+}
+
+// maxKey is greater than every key.
+var maxKey = bytes.Repeat([]byte{0xff}, MaxKeyBytes+1)
+
+// First goes to the first key.
+func (c *Cursor) First() bool { return c.SeekGE(nil) }
+
+// Last goes to the last key.
+func (c *Cursor) Last() bool { return c.SeekLT(maxKey) }
+
+// SeekGE goes to the first key that is not less than key.
+func (c *Cursor) SeekGE(key []byte) bool { return c.seek(key, +1) }
+
+// SeekLT goes to the last key that is less than key.
+func (c *Cursor) SeekLT(key []byte) bool { return c.seek(key, -1) }
+
+// Next goes to the next key. The cursor must be at a key.
+func (c *Cursor) Next() bool { return c.settle(c.at+1, +1) }
+
+// Prev goes to the key before. The cursor must be at a key.
+func (c *Cursor) Prev() bool { return c.settle(c.at-1, -1) }
+
+func (c *Cursor) seek(key []byte, dir int) bool {
+	c.key, c.ok, c.err = append(c.key[:0], key...), false, nil
+	return c.enter() && c.settle(c.place(dir), dir)
+}
+
+// place is where in the leaf a walk in direction dir goes on from c.key: a key
+// at which the cursor has been is not returned again.
+func (c *Cursor) place(dir int) int {
+	at, found, _ := c.leaf.search(c.key)
+	switch {
+	case dir < 0:
+		return at - 1
+	case found && c.ok:
+		return at + 1
+	}
+	return at
+}
+
+// settle goes to slot at of the leaf or, if there is none, to the nearest key
+// outside of it in direction dir.
+func (c *Cursor) settle(at, dir int) bool {
+	for at < 0 || at >= c.leaf.count() {
+		next, trap := c.tryStep(dir)
+		switch {
+		case next == done && c.height == 0: // the end
+			c.ok = false
+			return false
+		case next == done && dir > 0:
+			at = 0
+		case next == done:
+			at = c.leaf.count() - 1
+		default: // the way has changed, or must be made passable: begin again
+			if c.err = c.t.again(next, &trap, pagemeta.ToRead); c.err != nil || !c.enter() {
+				c.ok = false
+				return false
+			}
+			at = c.place(dir)
+		}
+	}
+	suffix, ok := c.leaf.suffix(at, leafCellBytes)
+	if _, in := c.leaf.value(at); !ok || !in {
+		c.err, c.ok = ErrDamaged, false
+		return false
+	}
+	c.at, c.ok = at, true
+	c.key = append(append(c.key[:0], c.leaf.prefix()...), suffix...)
+	return true
+}
+
+// enter takes the leaf that c.key belongs to.
+func (c *Cursor) enter() bool {
+	for {
+		next, trap := c.tryEnter()
+		if next == done {
+			return true
+		}
+		if c.err = c.t.again(next, &trap, pagemeta.ToRead); c.err != nil {
+			return false
+		}
+	}
+}
+
+func (c *Cursor) tryEnter() (next step, trap pagemeta.Trap) {
+	defer c.t.pages.Catch(&trap, pagemeta.Arm())
+	return c.down(Root, c.t.pages.Version(Root), 0), trap
+}
+
+// tryStep takes the next leaf in direction dir: it goes up to the first node
+// that has a child there, and down again. At the end of the tree it sets height
+// to 0. Unless it is done, the way is lost.
+func (c *Cursor) tryStep(dir int) (next step, trap pagemeta.Trap) {
+	defer c.t.pages.Catch(&trap, pagemeta.Arm())
+	for level := 1; level < c.height; level++ {
+		b := &c.way[level]
+		n := c.t.node(b.id)
+		index := b.index + dir
+		if index < 0 || index > n.count() {
+			if s := c.t.believe(b.id, b.version, true); s != done {
+				return s, trap
+			}
+			continue
+		}
+		child, ok := n.child(index)
+		if !ok || int(child) >= c.t.pages.Pages {
+			return c.t.believe(b.id, b.version, false), trap
+		}
+		v := c.t.pages.Version(child)
+		if s := c.t.believe(b.id, b.version, true); s != done {
+			return s, trap
+		}
+		b.index = index
+		return c.down(child, v, dir), trap
+	}
+	c.height = 0
+	return done, trap
+}
+
+// down goes from node id, which had version v when it was found, to a leaf, and
+// copies it: the leaf of c.key or, if the cursor is on its way in direction dir,
+// the nearest one. It runs inside a boundary.
+func (c *Cursor) down(id pagemeta.PageID, v uint64, dir int) step {
+	for {
+		if err := c.t.pages.Ask(id); err != nil {
+			return step{kind: failed, err: err}
+		}
+		n := c.t.node(id)
+		level := n.level()
+		if level == 0 {
+			c.leaf = *n
+			if id == Root {
+				c.height = 1
+			}
+			return c.t.believe(id, v, c.leaf.sane())
+		}
+		index, child, ok := n.toward(c.key, dir)
+		if !ok || int(child) >= c.t.pages.Pages || level >= maxHeight {
+			return c.t.believe(id, v, false)
+		}
+		cv := c.t.pages.Version(child)
+		if s := c.t.believe(id, v, true); s != done {
+			return s
+		}
+		c.way[level] = bend{id, v, index}
+		if id == Root {
+			c.height = level + 1
+		}
+		id, v = child, cv
+	}
+}
+
+// toward returns the first child in direction dir, or that of key if dir is 0.
+func (n *node) toward(key []byte, dir int) (index int, id pagemeta.PageID, ok bool) {
+	switch {
+	case dir == 0:
+		return n.childFor(key)
+	case !n.sane():
+		return 0, 0, false
+	case dir < 0:
+		index = n.count()
+	}
+	id, ok = n.child(index)
+	return index, id, ok
+}

@@ -1,0 +1,316 @@
+package tree
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"faultline/pagemeta"
+)
+
+// A node is a page of the tree, little-endian:
+//
+//	0        16      18      20      22      24      26      28       32
+//	+--------+-------+-------+-------+-------+-------+-------+--------+
+//	| header | level | count | heap  | dead  |prefix |   0   | child0 |
+//	+--------+-------+-------+-------+-------+-------+-------+--------+
+//	32               32+8*count        heap              4096-prefix  4096
+//	+-------+-------+----------------- ... +-------+-------+----------+
+//	| slot  | slot  | -->     room     <-- | cell  | cell  |  prefix  |
+//	+-------+-------+----------------- ... +-------+-------+----------+
+//
+//	level   0 in a leaf, one more in each inner node above
+//	count   slots
+//	heap    where the lowest cell begins
+//	dead    bytes of cells that no slot points to
+//	prefix  length of what all keys of the node begin with; the bytes lie at
+//	        the very end, and cells hold the rest of their keys, the suffix
+//	child0  inner: the child left of the first key
+//
+// Slots are in the order of the keys:
+//
+//	0         4       6       8
+//	+---------+-------+-------+
+//	|  head   | cell  | length|
+//	+---------+-------+-------+
+//
+//	head    the first four bytes of the suffix as a number, big-endian, padded
+//	        with zeros: most comparisons end here and never touch a cell
+//	cell    where the cell begins
+//	length  of the suffix in bytes; the upper five bits are zero, and kept for
+//	        other kinds of cells
+//
+// A cell of a leaf is the length of the value (2 bytes), the suffix, the value;
+// a cell of an inner node is the child right of the key (4 bytes), the suffix.
+//
+// Readers look at nodes that are being changed. Every method that they use
+// stands any bytes at all: it keeps inside the page, and says when something is
+// out of bounds. What it returned is believed only if the version agrees.
+type node pagemeta.Page
+
+const (
+	levelAt  = 16
+	countAt  = 18
+	heapAt   = 20
+	deadAt   = 22
+	prefixAt = 24
+	child0At = 28
+	slotsAt  = 32
+
+	slotBytes      = 8
+	leafCellBytes  = 2
+	innerCellBytes = 4
+	nodeBytes      = pagemeta.PageBytes
+	maxSlots       = (nodeBytes - slotsAt) / slotBytes
+
+	// room is what slots, cells and prefix of a node share.
+	room = nodeBytes - slotsAt
+
+	// MaxKeyBytes is the longest key.
+	MaxKeyBytes = 1024
+	// MaxEntryBytes is the most that a key and its value may have together: an
+	// entry alone fits a leaf.
+	MaxEntryBytes = room - slotBytes - leafCellBytes
+)
+
+// An inner node has room for at least three keys, so that it can be split.
+const _ = uint(room - 3*(slotBytes+innerCellBytes+MaxKeyBytes))
+
+// Kinds of pages. Zero is none.
+const (
+	KindSuper  = 1 + iota // page 0
+	KindBitmap            // which pages are in use, see alloc.go
+	KindLeaf
+	KindInner
+	KindFree // was a node once
+)
+
+var le = binary.LittleEndian
+
+func (n *node) level() int       { return int(le.Uint16(n[levelAt:])) }
+func (n *node) count() int       { return int(le.Uint16(n[countAt:])) }
+func (n *node) heap() int        { return int(le.Uint16(n[heapAt:])) }
+func (n *node) dead() int        { return int(le.Uint16(n[deadAt:])) }
+func (n *node) prefixBytes() int { return int(le.Uint16(n[prefixAt:])) }
+func (n *node) child0() pagemeta.PageID {
+	return pagemeta.PageID(le.Uint32(n[child0At:]))
+}
+
+func (n *node) setCount(v int) { le.PutUint16(n[countAt:], uint16(v)) }
+func (n *node) setHeap(v int)  { le.PutUint16(n[heapAt:], uint16(v)) }
+func (n *node) setDead(v int)  { le.PutUint16(n[deadAt:], uint16(v)) }
+
+// sane tells whether count and prefix stay inside the page. All other methods
+// need it.
+func (n *node) sane() bool {
+	return n.count() <= maxSlots && n.prefixBytes() <= MaxKeyBytes
+}
+
+func (n *node) prefix() []byte { return n[nodeBytes-n.prefixBytes():] }
+
+// slot returns the head of slot i, where its cell begins, and how long the
+// suffix is.
+func (n *node) slot(i int) (head uint32, cell, length int) {
+	s := le.Uint64(n[slotsAt+slotBytes*i:])
+	return uint32(s), int(uint16(s >> 32)), int(uint16(s >> 48))
+}
+
+func (n *node) setSlot(i int, head uint32, cell, length int) {
+	le.PutUint64(n[slotsAt+slotBytes*i:], uint64(head)|uint64(cell)<<32|uint64(length)<<48)
+}
+
+// headOf returns the head of a suffix.
+func headOf(suffix []byte) uint32 {
+	if len(suffix) >= 4 {
+		return binary.BigEndian.Uint32(suffix)
+	}
+	var h uint32
+	for i, b := range suffix {
+		h |= uint32(b) << (24 - 8*i)
+	}
+	return h
+}
+
+// span returns the bytes from at to at+length, or false if they are not all in
+// the page.
+func (n *node) span(at, length int) ([]byte, bool) {
+	if at+length > nodeBytes {
+		return nil, false
+	}
+	return n[at : at+length], true
+}
+
+// suffix returns the suffix of slot i; skip is what precedes it in a cell.
+func (n *node) suffix(i, skip int) ([]byte, bool) {
+	_, cell, length := n.slot(i)
+	return n.span(cell+skip, length)
+}
+
+// skip is how many bytes of a cell precede the suffix.
+func (n *node) skip() int {
+	if n.level() == 0 {
+		return leafCellBytes
+	}
+	return innerCellBytes
+}
+
+// search returns the first slot whose key is not less than key, and whether it
+// is key. ok is false if the node is not sane.
+func (n *node) search(key []byte) (at int, found, ok bool) {
+	if !n.sane() {
+		return 0, false, false
+	}
+	count := n.count()
+	if prefix := n.prefix(); len(prefix) > 0 {
+		if len(key) < len(prefix) || string(key[:len(prefix)]) != string(prefix) {
+			if bytes.Compare(key, prefix) < 0 {
+				return 0, false, true
+			}
+			return count, false, true
+		}
+		key = key[len(prefix):]
+	}
+	head, skip := headOf(key), n.skip()
+	lo, hi := 0, count
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		h, cell, length := n.slot(mid)
+		if h != head {
+			if h < head {
+				lo = mid + 1
+			} else {
+				hi = mid
+			}
+			continue
+		}
+		suffix, in := n.span(cell+skip, length)
+		if !in {
+			return 0, false, false
+		}
+		switch c := bytes.Compare(suffix, key); {
+		case c < 0:
+			lo = mid + 1
+		case c == 0:
+			return mid, true, true
+		default:
+			hi = mid
+		}
+	}
+	return lo, false, true
+}
+
+// child returns child i of an inner node, 0 being the leftmost.
+func (n *node) child(i int) (pagemeta.PageID, bool) {
+	if i == 0 {
+		return n.child0(), true
+	}
+	_, cell, _ := n.slot(i - 1)
+	b, ok := n.span(cell, innerCellBytes)
+	if !ok {
+		return 0, false
+	}
+	return pagemeta.PageID(le.Uint32(b)), true
+}
+
+// childFor returns which child of an inner node key belongs to.
+func (n *node) childFor(key []byte) (index int, id pagemeta.PageID, ok bool) {
+	at, found, ok := n.search(key)
+	if !ok {
+		return 0, 0, false
+	}
+	if found {
+		at++ // a key separates what is less from what is not
+	}
+	id, ok = n.child(at)
+	return at, id, ok
+}
+
+// value returns the value of slot i of a leaf.
+func (n *node) value(i int) ([]byte, bool) {
+	_, cell, length := n.slot(i)
+	b, ok := n.span(cell, leafCellBytes)
+	if !ok {
+		return nil, false
+	}
+	return n.span(cell+leafCellBytes+length, int(le.Uint16(b)))
+}
+
+// free is the room between slots and cells.
+func (n *node) free() int { return n.heap() - slotsAt - slotBytes*n.count() }
+
+// used is how much of room the slots, the live cells and the prefix take.
+func (n *node) used() int { return room - n.free() - n.dead() }
+
+// sparse tells whether the node should be merged with a neighbour.
+func (n *node) sparse() bool { return n.count() == 0 || n.used() < sparseBytes }
+
+// A fit says what became of a put.
+type fit int
+
+const (
+	inserted fit = iota // the key is new
+	replaced            // the key had a value
+	full                // nothing changed: the node must be written anew or split
+)
+
+// put sets key to value in a leaf, if that needs no other layout of the leaf.
+func (n *node) put(key, value []byte) fit {
+	plen := n.prefixBytes()
+	if len(key) < plen || string(key[:plen]) != string(n.prefix()) {
+		return full
+	}
+	at, found, _ := n.search(key)
+	suffix := key[plen:]
+	if found {
+		return n.replace(at, suffix, value)
+	}
+	need := leafCellBytes + len(suffix) + len(value)
+	if n.free() < slotBytes+need {
+		return full
+	}
+	count := n.count()
+	from := slotsAt + slotBytes*at
+	copy(n[from+slotBytes:slotsAt+slotBytes*(count+1)], n[from:slotsAt+slotBytes*count])
+	n.setCount(count + 1)
+	n.setSlot(at, headOf(suffix), n.pushCell(suffix, value), len(suffix))
+	return inserted
+}
+
+// replace gives the key of slot at another value: in place if it is not longer,
+// else in a new cell.
+func (n *node) replace(at int, suffix, value []byte) fit {
+	old, _ := n.value(at)
+	head, cell, length := n.slot(at)
+	if len(value) <= len(old) {
+		copy(old, value)
+		le.PutUint16(n[cell:], uint16(len(value)))
+		n.setDead(n.dead() + len(old) - len(value))
+		return replaced
+	}
+	if n.free() < leafCellBytes+len(suffix)+len(value) {
+		return full
+	}
+	n.setDead(n.dead() + leafCellBytes + length + len(old))
+	n.setSlot(at, head, n.pushCell(suffix, value), length)
+	return replaced
+}
+
+// pushCell puts a leaf's cell below the others and returns where it begins.
+func (n *node) pushCell(suffix, value []byte) int {
+	at := n.heap() - leafCellBytes - len(suffix) - len(value)
+	le.PutUint16(n[at:], uint16(len(value)))
+	copy(n[at+leafCellBytes:], suffix)
+	copy(n[at+leafCellBytes+len(suffix):], value)
+	n.setHeap(at)
+	return at
+}
+
+// remove deletes slot at of a leaf.
+func (n *node) remove(at int) {
+	_, _, length := n.slot(at)
+	value, _ := n.value(at)
+	n.setDead(n.dead() + leafCellBytes + length + len(value))
+	count := n.count() - 1
+	from := slotsAt + slotBytes*at
+	copy(n[from:slotsAt+slotBytes*count], n[from+slotBytes:slotsAt+slotBytes*(count+1)])
+	n.setCount(count)
+}

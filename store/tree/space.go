@@ -1,0 +1,177 @@
+package tree
+
+import (
+	"math/bits"
+	"sync/atomic"
+
+	"faultline/pagemeta"
+)
+
+// Which pages of the file are in use stands in bitmap pages, one for each group
+// of groupPages pages: page n is bit n%groupPages of the bitmap of group
+// n/groupPages, which is page 1 of the group.
+//
+//	0        16                                        4096
+//	+--------+----------------------- ... --------------+
+//	| header | a bit a page, lowest first: 1 = in use   |
+//	+--------+----------------------- ... --------------+
+const (
+	groupPages = (pagemeta.PageBytes - pagemeta.HeaderBytes) * 8
+	bitmapPage = 1
+)
+
+// A bitmap is read a word at a time.
+const _ = uint(-(groupPages % 64))
+
+// space is what the tree knows of the pages of the file. It is guarded by the
+// tree's mutex but for height.
+type space struct {
+	limit    int // pages that there can be
+	pages    int // pages of the file: all beyond are free
+	groups   int // groups whose bitmap has been made
+	used     int // pages in use
+	promised int // pages kept for operations under way
+	next     int // no page below it is free
+	height   atomic.Int32
+}
+
+func (s *space) init(limit, pages, used int) {
+	s.limit, s.pages, s.used = limit, pages, used
+	s.groups = (pages + groupPages - 1) / groupPages
+	s.height.Store(1)
+}
+
+// Promise keeps n pages of the file for op, or fails with ErrFull. Without it an
+// operation of several writes could find the file full when it is half done.
+func (t *Tree) Promise(op *Op, n int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &t.mu.space
+	if s.used+s.promised+n > s.limit {
+		return ErrFull
+	}
+	s.promised += n
+	op.pages += n
+	return nil
+}
+
+// Release gives back what op was promised and has not used.
+func (t *Tree) Release(op *Op) {
+	if op.pages == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.space.promised -= op.pages
+	op.pages = 0
+}
+
+// bit returns the byte of bitmap page b, and the bit in it, that stand for page
+// id.
+func bit(b *pagemeta.Page, id pagemeta.PageID) (*byte, byte) {
+	i := int(id) % groupPages
+	return &b[pagemeta.HeaderBytes+i/8], 1 << (i % 8)
+}
+
+// bitmapOf returns the bitmap page of the group of id.
+func bitmapOf(id pagemeta.PageID) pagemeta.PageID {
+	return id/groupPages*groupPages + bitmapPage
+}
+
+// alloc chooses a page that is free and not yet chosen, for the change c. It
+// runs inside a boundary: it reads bitmap pages.
+func (t *Tree) alloc(c *change) (pagemeta.PageID, error) {
+	s := &t.mu.space
+	if s.used+len(c.allocs)+s.promised-c.op.pages >= s.limit {
+		return 0, ErrFull
+	}
+	if len(c.allocs) == 0 {
+		c.cursor = s.next
+	}
+	for {
+		id := t.firstFree(c.cursor)
+		if id >= s.limit {
+			return 0, ErrFull
+		}
+		c.cursor = id + 1
+		if id%groupPages == bitmapPage && id/groupPages >= s.groups {
+			continue // it will be the bitmap of its group
+		}
+		c.allocs = append(c.allocs, pagemeta.PageID(id))
+		return pagemeta.PageID(id), nil
+	}
+}
+
+// firstFree returns the first page from on whose bit is 0. Groups without a
+// bitmap are free.
+func (t *Tree) firstFree(from int) int {
+	for g := from / groupPages; g < t.mu.space.groups; g++ {
+		b := t.pages.Page(pagemeta.PageID(g*groupPages + bitmapPage))
+		first := max(from-g*groupPages, 0)
+		for i := first / 64; i < groupPages/64; i++ {
+			word := ^le.Uint64(b[pagemeta.HeaderBytes+8*i:])
+			if i == first/64 {
+				word &= ^uint64(0) << (first % 64)
+			}
+			if word != 0 {
+				return g*groupPages + 64*i + bits.TrailingZeros64(word)
+			}
+		}
+		from = (g + 1) * groupPages
+	}
+	return from
+}
+
+// prepareBitmaps makes the bitmap pages writable that c will change.
+func (t *Tree) prepareBitmaps(c *change) error {
+	last := pagemeta.PageID(0)
+	for _, ids := range [2][]pagemeta.PageID{c.allocs, c.frees} {
+		for _, id := range ids {
+			b := bitmapOf(id)
+			if b == last {
+				continue
+			}
+			last = b
+			if int(b)/groupPages >= t.mu.space.groups {
+				t.pages.Fresh(b)
+			}
+			if err := t.pages.Prepare(b); err != nil {
+				return err
+			}
+			t.pages.Page(b).Touch()
+		}
+	}
+	return nil
+}
+
+// commitSpace marks what c takes and gives back, in phase 2.
+func (t *Tree) commitSpace(c *change) {
+	s := &t.mu.space
+	for _, id := range c.allocs {
+		b := t.pages.Page(bitmapOf(id))
+		for g := s.groups; g <= int(id)/groupPages; g++ {
+			b.SetKind(KindBitmap)
+			at, mask := bit(b, bitmapOf(id))
+			*at |= mask
+			s.groups++
+			s.used++
+			s.pages = max(s.pages, int(bitmapOf(id))+1)
+		}
+		at, mask := bit(b, id)
+		*at |= mask
+		s.used++
+		s.pages = max(s.pages, int(id)+1)
+	}
+	if n := len(c.allocs); n > 0 {
+		s.next = int(c.allocs[n-1]) + 1
+		kept := min(c.op.pages, n)
+		c.op.pages -= kept
+		s.promised -= kept
+	}
+	for _, id := range c.frees {
+		at, mask := bit(t.pages.Page(bitmapOf(id)), id)
+		*at &^= mask
+		s.used--
+		s.next = min(s.next, int(id))
+	}
+}

@@ -1,0 +1,96 @@
+package tree
+
+import "faultline/pagemeta"
+
+// putAnew is Put for a leaf that has no room as it is: it is laid out anew, and
+// split if that does not help.
+//
+//	   [ .. m .. ]                       [ .. m  s .. ]
+//	   /    |                            /    |   \
+//	...  [a b d e] + c     ==>        ...  [a b]  [c d e]
+//
+// s, the separator, goes into the parent; a parent that has no room is split in
+// turn. The root keeps its page: its parts move to new ones, and it becomes
+// their parent.
+func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
+	err = t.restructure(op, func(c *change) step {
+		var tr trail
+		if s := t.trailTo(key, &tr); s != done {
+			return s
+		}
+		leaf := tr.at(0).id
+		v, s := t.copyLeaf(c, leaf)
+		if s != done {
+			return s
+		}
+		r := &c.runs[0]
+		r.reset(0, 0)
+		if !r.take(&c.leaf) {
+			return step{kind: damaged, page: leaf}
+		}
+		var at int
+		at, existed = r.put(key, value)
+		if r.fits(r.entries) {
+			r.lay(c.writeLeaf(leaf, v), part{0, len(r.entries)})
+			return done
+		}
+		tail := tr.tail && at == len(r.entries)-1
+		return t.planSplit(c, &tr, v, tail)
+	})
+	return existed, err
+}
+
+// planSplit splits the run of level 0, and of as many levels above as need it.
+// v is the version of the leaf.
+func (t *Tree) planSplit(c *change, tr *trail, v uint64, tail bool) step {
+	for level := 0; ; level++ {
+		r := &c.runs[level]
+		id := tr.at(level).id
+		write := func(to pagemeta.PageID) *node {
+			if level == 0 && to == id {
+				return c.writeLeaf(id, v)
+			}
+			return c.write(to)
+		}
+		parts := r.cut(tail)
+		var ids [4]pagemeta.PageID // a run has three parts at most, see cut
+		for i, p := range parts {
+			if i == 0 && id != Root {
+				ids[i] = id
+			} else {
+				var err error
+				if ids[i], err = t.alloc(c); err != nil {
+					return step{kind: failed, err: err}
+				}
+			}
+			r.lay(write(ids[i]), p)
+		}
+		up := &c.runs[level+1]
+		if id == Root {
+			up.reset(level+1, ids[0])
+			up.adopt(0, r, parts, ids[:])
+			up.lay(write(Root), part{0, len(up.entries)})
+			c.height = level + 2
+			return done
+		}
+		parent := tr.at(level + 1)
+		n := t.node(parent.id)
+		up.reset(level+1, n.child0())
+		if !up.take(n) {
+			return step{kind: damaged, page: parent.id}
+		}
+		up.adopt(parent.index, r, parts, ids[:])
+		if up.fits(up.entries) {
+			up.lay(c.write(parent.id), part{0, len(up.entries)})
+			return done
+		}
+	}
+}
+
+// adopt makes the parts of r, from the second on, children of the run above it,
+// right of its child index.
+func (up *run) adopt(index int, r *run, parts []part, ids []pagemeta.PageID) {
+	for i := 1; i < len(parts); i++ {
+		up.insert(index+i-1, entry{key: r.separator(parts[i]), child: ids[i]})
+	}
+}

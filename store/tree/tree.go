@@ -1,0 +1,311 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"faultline/pagemeta"
+)
+
+var (
+	// ErrFull is returned by a change that needs more pages than there are.
+	// Nothing has changed.
+	ErrFull = errors.New("no page left")
+
+	// ErrDamaged is wrapped by an error about a page whose bytes cannot be a
+	// node, though its checksum was right.
+	ErrDamaged = errors.New("damaged page")
+)
+
+// Root is the page of the root. It stays the root for ever: when it is split its
+// content moves down.
+const Root pagemeta.PageID = 2
+
+// maxHeight is more levels than 2^32 pages can make, each inner node having two
+// children at least.
+const maxHeight = 32
+
+// A Tree is a B+tree over the pages of a table. Methods are safe for concurrent
+// use; those that change the tree are called inside the flusher's gate, with the
+// credits of Credits reserved, and for one key by one goroutine at a time.
+type Tree struct {
+	pages *pagemeta.Table
+	keys  atomic.Int64
+
+	mu struct { // structure changes: one at a time
+		sync.Mutex
+		change change
+		space  space
+	}
+}
+
+// New returns a tree that has no key yet, and makes its first pages. It is a
+// change like any other.
+func New(pages *pagemeta.Table) (*Tree, error) {
+	t := &Tree{pages: pages}
+	t.mu.space.init(pages.Pages, 0, 0)
+	return t, t.restructure(&Op{}, t.planNew)
+}
+
+// State is what a Tree needs to be found again. It is stored in the superblock.
+type State struct {
+	Pages uint32 // pages of the data file
+	Used  uint32 // pages in use
+	Keys  uint64
+}
+
+// Open returns the tree that had state s.
+func Open(pages *pagemeta.Table, s State) (*Tree, error) {
+	if int(s.Pages) > pages.Pages {
+		return nil, fmt.Errorf("%d pages, room for %d: %w", s.Pages, pages.Pages, ErrFull)
+	}
+	t := &Tree{pages: pages}
+	t.keys.Store(int64(s.Keys))
+	t.mu.space.init(pages.Pages, int(s.Pages), int(s.Used))
+	return t, t.restructure(&Op{}, t.planOpen)
+}
+
+// State returns the state. The caller has closed the gate.
+func (t *Tree) State() State {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return State{Pages: uint32(t.mu.space.pages), Used: uint32(t.mu.space.used), Keys: uint64(t.keys.Load())}
+}
+
+// Len returns the number of keys.
+func (t *Tree) Len() uint64 { return uint64(t.keys.Load()) }
+
+// Get appends the value of key to dst. Without such a key, found is false and
+// dst is as it was. It takes no lock.
+func (t *Tree) Get(dst, key []byte) (value []byte, found bool, err error) {
+	for {
+		value, found, next, trap := t.tryGet(dst, key)
+		if next == done {
+			return value, found, nil
+		}
+		if err := t.again(next, &trap, pagemeta.ToRead); err != nil {
+			return dst, false, err
+		}
+	}
+}
+
+func (t *Tree) tryGet(dst, key []byte) (value []byte, found bool, next step, trap pagemeta.Trap) {
+	defer t.pages.Catch(&trap, pagemeta.Arm())
+	id, v, next := t.descend(key)
+	if next != done {
+		return nil, false, next, trap
+	}
+	n := t.node(id)
+	at, found, ok := n.search(key)
+	if found && ok {
+		value, ok = n.value(at)
+	}
+	if ok {
+		value = append(dst, value...)
+	}
+	return value, found, t.believe(id, v, ok), trap
+}
+
+// A step says how an attempt ended that may have to be made again.
+type step struct {
+	kind stepKind
+	page pagemeta.PageID
+	err  error
+}
+
+type stepKind uint8
+
+const (
+	trapped   stepKind = iota // the zero step: the boundary was left by a trap
+	succeeded                 // what was read is true
+	changed                   // somebody changed a page meanwhile
+	damaged                   // nobody did, and the page is no node
+	failed                    // err
+)
+
+var done = step{kind: succeeded}
+
+// believe ends a look at page id, read since Version returned v: ok tells
+// whether what was read made sense.
+func (t *Tree) believe(id pagemeta.PageID, v uint64, ok bool) step {
+	switch {
+	case !t.pages.Unchanged(id, v):
+		return step{kind: changed}
+	case !ok:
+		return step{kind: damaged, page: id}
+	}
+	return done
+}
+
+// again does what must be done before an attempt that ended with s is made
+// again, or returns why it may not be.
+func (t *Tree) again(s step, trap *pagemeta.Trap, intent pagemeta.Intent) error {
+	switch {
+	case trap.Hit():
+		return t.pages.Resolve(trap, intent)
+	case s.kind == damaged:
+		return fmt.Errorf("page %d: %w", s.page, ErrDamaged)
+	case s.kind == failed:
+		return s.err
+	}
+	return nil
+}
+
+func (t *Tree) node(id pagemeta.PageID) *node { return (*node)(t.pages.Page(id)) }
+
+// descend goes from the root to the leaf that key belongs to, and returns it
+// with its version. It runs inside a boundary.
+//
+// A node is read between two looks at its version, and left only after the
+// version of its child is known: so the child was its child when that version
+// was current.
+func (t *Tree) descend(key []byte) (pagemeta.PageID, uint64, step) {
+	id := Root
+	v := t.pages.Version(id)
+	for {
+		if err := t.pages.Ask(id); err != nil {
+			return 0, 0, step{kind: failed, err: err}
+		}
+		n := t.node(id)
+		if n.level() == 0 {
+			return id, v, t.believe(id, v, true)
+		}
+		_, child, ok := n.childFor(key)
+		if !ok || int(child) >= t.pages.Pages {
+			return 0, 0, t.believe(id, v, false)
+		}
+		cv := t.pages.Version(child)
+		if s := t.believe(id, v, true); s != done {
+			return 0, 0, s
+		}
+		id, v = child, cv
+	}
+}
+
+// An Op is what one operation, a write or a batch of them, was promised.
+type Op struct {
+	pages int // pages of the file that nobody else can take
+}
+
+// Put sets key to value. existed tells whether it had one. After an error
+// nothing has changed.
+func (t *Tree) Put(op *Op, key, value []byte) (existed bool, err error) {
+	for {
+		f, next, trap := t.tryPut(key, value)
+		switch {
+		case next == done && f == full:
+			if existed, err = t.putAnew(op, key, value); err == nil && !existed {
+				t.keys.Add(1)
+			}
+			return existed, err
+		case next == done:
+			if f == inserted {
+				t.keys.Add(1)
+			}
+			return f == replaced, nil
+		}
+		if err := t.again(next, &trap, pagemeta.ToWrite); err != nil {
+			return false, err
+		}
+	}
+}
+
+// tryPut is Put for a leaf that has room, in two phases: first the leaf is made
+// writable, which may trap and may fail; then it is changed, under its latch.
+func (t *Tree) tryPut(key, value []byte) (f fit, next step, trap pagemeta.Trap) {
+	defer t.pages.Catch(&trap, pagemeta.Arm())
+	id, next := t.latchLeaf(key)
+	if next != done {
+		return full, next, trap
+	}
+	trap.Commit()
+	f = t.node(id).put(key, value)
+	t.pages.Unlatch(id, f != full)
+	return f, done, trap
+}
+
+// latchLeaf is phase 1 of a change of the leaf that key belongs to: it returns
+// the leaf writable and latched.
+func (t *Tree) latchLeaf(key []byte) (pagemeta.PageID, step) {
+	id, v, next := t.descend(key)
+	if next != done {
+		return 0, next
+	}
+	if err := t.pages.Prepare(id); err != nil {
+		return 0, step{kind: failed, err: err}
+	}
+	t.pages.Page(id).Touch()
+	if !t.pages.Latch(id, v) {
+		return 0, step{kind: changed}
+	}
+	if n := t.node(id); !n.sane() || n.Kind() != KindLeaf {
+		t.pages.Unlatch(id, false)
+		return 0, step{kind: damaged, page: id}
+	}
+	return id, done
+}
+
+// Kind says what the page is.
+func (n *node) Kind() byte { return (*pagemeta.Page)(n).Kind() }
+
+// Delete removes key. existed tells whether it was there. After an error
+// nothing has changed.
+func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
+	for {
+		existed, sparse, next, trap := t.tryDelete(key)
+		if next == done {
+			if existed {
+				t.keys.Add(-1)
+			}
+			if sparse {
+				// The key is gone whether or not the leaf can be merged; one
+				// that stays sparse costs room until the next delete in it.
+				_ = t.merge(op, key)
+			}
+			return existed, nil
+		}
+		if err := t.again(next, &trap, pagemeta.ToWrite); err != nil {
+			return false, err
+		}
+	}
+}
+
+// tryDelete is Delete in two phases, as tryPut is Put. sparse tells that the
+// leaf should be merged with a neighbour.
+func (t *Tree) tryDelete(key []byte) (existed, sparse bool, next step, trap pagemeta.Trap) {
+	defer t.pages.Catch(&trap, pagemeta.Arm())
+	id, next := t.latchLeaf(key)
+	if next != done {
+		return false, false, next, trap
+	}
+	trap.Commit()
+	n := t.node(id)
+	at, existed, _ := n.search(key)
+	if existed {
+		n.remove(at)
+	}
+	sparse = existed && id != Root && n.sparse()
+	t.pages.Unlatch(id, existed)
+	return existed, sparse, done, trap
+}
+
+// Credits returns how many pages n writes of together bytes of keys and values
+// may make Dirty at worst, and how many pages they may add to the file.
+//
+// A write that needs no split changes its leaf. A leaf is split when it is full,
+// so splits come at most once for each half page of what is put, but for entries
+// near a page in size, each of which may make two leaves; a split may go up to
+// the root.
+func (t *Tree) Credits(n, bytes int) (dirty, grow int) {
+	height := t.height()
+	splits := min(n, 4*bytes/room+n*(maxSlotBytes)/room+1)
+	grow = 2*splits + 2*height + 2
+	return n + 2*splits + grow + splits*height + 2, grow
+}
+
+const maxSlotBytes = 2 * (slotBytes + innerCellBytes)
+
+// height is the number of levels. It may be stale by one.
+func (t *Tree) height() int { return int(t.mu.space.height.Load()) }
