@@ -1,0 +1,120 @@
+package flusher
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Credits bound the memory of dirty pages, not correctness: a page that becomes
+// Dirty takes one, and gives it back when its image is in the data file. An
+// operation reserves as many as it may need before it enters the gate, so that
+// nobody waits inside for what only a round can give (as journal_start comes
+// before the page lock). A page that takes more than was foreseen overdraws.
+type credits struct {
+	total int64
+	free  atomic.Int64 // may be negative
+	mu    struct {
+		sync.Mutex
+		more chan struct{} // closed when credits have been given back
+	}
+}
+
+func (c *credits) init(total int) {
+	c.total = int64(total)
+	c.free.Store(c.total)
+}
+
+// clamp bounds what one operation may reserve, so that two can run.
+func (c *credits) clamp(n int) int { return min(n, int(c.total/2)) }
+
+// tryTake takes n credits, if that leaves writers unhurried.
+func (c *credits) tryTake(n int) bool {
+	if c.free.Add(-int64(n)) >= c.total/paceShare {
+		return true
+	}
+	c.free.Add(int64(n))
+	return false
+}
+
+func (c *credits) give(n int) {
+	if free := c.free.Add(int64(n)); free-int64(n) < c.total/paceShare {
+		c.wake()
+	}
+}
+
+// low tells that a round should start.
+func (c *credits) low() bool { return c.free.Load() < c.total/2 }
+
+func (c *credits) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.more != nil {
+		close(c.mu.more)
+		c.mu.more = nil
+	}
+}
+
+func (c *credits) changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.more == nil {
+		c.mu.more = make(chan struct{})
+	}
+	return c.mu.more
+}
+
+const (
+	// paceShare is the part of all credits (a quarter) below which writers are
+	// slowed down, so that they meet the end of them gradually.
+	paceShare = 4
+	// paceMax is the pause of one operation when there are no credits left.
+	paceMax = 2 * time.Millisecond
+)
+
+// pace is how long an operation pauses that finds free of total credits: it
+// grows with the square of what is missing of a quarter.
+func pace(free, total int64) time.Duration {
+	share := total / paceShare
+	if free >= share || share == 0 {
+		return 0
+	}
+	missing := float64(share-max(free, 0)) / float64(share)
+	return time.Duration(missing * missing * float64(paceMax))
+}
+
+// awaitCredits takes n credits when they are short: it asks for a round, pauses,
+// and waits as long as there are none.
+func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
+	began := time.Now()
+	defer func() { f.metrics.paced.Add(int64(time.Since(began))) }()
+	f.Kick()
+	c := &f.credits
+	if d := pace(c.free.Load()-int64(n), c.total); d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for dirty pages to be written: %w", ctx.Err())
+		}
+	}
+	for {
+		more := c.changed()
+		if err := f.Err(); err != nil {
+			return err
+		}
+		if c.free.Add(-int64(n)) >= 0 {
+			return nil
+		}
+		c.free.Add(int64(n))
+		f.Kick()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for dirty pages to be written: %w", ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,317 @@
+package flusher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"faultline/internal/disk"
+	"faultline/pagemeta"
+)
+
+// ErrStopped is wrapped by what every write returns once a write or a sync of
+// this store has failed: what is on disk is then in doubt, and a second try
+// could not tell. Reads go on. Close the store and open it again, which recovers.
+var ErrStopped = errors.New("store stopped by an earlier error")
+
+// A Log is what the flusher needs of the write-ahead log. An LSN is a byte
+// offset in it.
+type Log interface {
+	// Sync returns when everything below lsn is durable.
+	Sync(ctx context.Context, lsn uint64) error
+	// Trim says that nothing below lsn will be read again.
+	Trim(lsn uint64) error
+}
+
+// Config is what a Flusher is made of.
+type Config struct {
+	FS       disk.FS
+	Dir      string        // has the files data and journal
+	Capacity int           // pages of the arena
+	Credits  int           // pages that may be Dirty, Frozen or in Flight
+	Interval time.Duration // a round starts at the latest this long after the last; 0: no timer
+	TrapOnly bool          // see pagemeta.Config
+	ReadOnly bool          // nothing is written; what a journal holds is kept in memory
+}
+
+// A Flusher owns the pages: it keeps the journal metadata of those that are
+// Dirty, and takes them to the data file in rounds. It implements
+// pagemeta.Owner. Methods are safe for concurrent use.
+type Flusher struct {
+	Config
+	Pages *pagemeta.Table
+
+	data    disk.File
+	journal journal
+	round   uint32          // the last round that is in the data file
+	replay  map[uint32]bool // ReadOnly: pages whose image is in the journal's memory
+
+	gate    gate
+	credits credits
+	heads   heads
+	log     Log
+	cut     func() (uint64, error)
+
+	kick    chan struct{} // a round is wanted; capacity 1
+	quit    chan struct{}
+	ended   chan struct{}
+	waiters waiters
+	stopped atomic.Pointer[stopError]
+	metrics metrics
+}
+
+// A stopError is why a Flusher has stopped.
+type stopError struct{ cause error }
+
+func (e *stopError) Error() string   { return fmt.Sprintf("%v: %v", ErrStopped, e.cause) }
+func (e *stopError) Unwrap() []error { return []error{ErrStopped, e.cause} }
+
+// Open opens or makes the files in c.Dir, writes in place what a journal still
+// holds, and reserves the arena. It starts nothing: Start does, when the log is
+// there. empty tells that the data file has no page yet.
+func Open(c Config) (f *Flusher, empty bool, err error) {
+	f = &Flusher{
+		Config: c,
+		kick:   make(chan struct{}, 1),
+		quit:   make(chan struct{}),
+		ended:  make(chan struct{}),
+	}
+	if c.ReadOnly {
+		c.Credits = c.Capacity * 4 // no round gives any back
+	}
+	f.credits.init(c.Credits)
+	f.gate.init()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.closeFiles())
+		}
+	}()
+	if f.Pages, err = pagemeta.New(pagemeta.Config{Pages: c.Capacity, Owner: f, TrapOnly: c.TrapOnly}); err != nil {
+		return nil, false, err
+	}
+	if err := f.journal.init(c.Capacity); err != nil {
+		return nil, false, err
+	}
+	open := func(name string) (disk.File, error) { return c.FS.Open(name, true) }
+	if c.ReadOnly {
+		open = c.FS.OpenRead
+	}
+	if f.data, err = open(f.path("data")); err != nil {
+		return nil, false, err
+	}
+	if f.journal.file, err = open(f.path("journal")); err != nil {
+		return nil, false, err
+	}
+	if !c.ReadOnly {
+		if err := c.FS.SyncDir(c.Dir); err != nil {
+			return nil, false, err
+		}
+	}
+	if err := f.recover(); err != nil {
+		return nil, false, err
+	}
+	size, err := f.data.Size()
+	return f, size == 0 && len(f.replay) == 0, err
+}
+
+func (f *Flusher) path(name string) string { return filepath.Join(f.Dir, name) }
+
+// Start begins to make rounds. cut is called in each with the gate closed: it
+// completes the pages that describe the others (the superblock), and returns the
+// LSN up to which the log is in the pages.
+func (f *Flusher) Start(log Log, cut func() (uint64, error)) {
+	f.log, f.cut = log, cut
+	go f.run()
+}
+
+// Close makes a last round, unless the Flusher has stopped, and gives the arena
+// back. No operation may be running. It returns what kept the last round from
+// the disk.
+func (f *Flusher) Close(ctx context.Context) error {
+	var err error
+	if f.log != nil {
+		if !f.ReadOnly {
+			err = f.Checkpoint(ctx)
+		}
+		close(f.quit)
+		<-f.ended
+		if err == nil && !f.ReadOnly {
+			err = f.journal.file.Sync() // that it was cleared, so that Open need not write it again
+		}
+	}
+	return errors.Join(err, f.closeFiles())
+}
+
+func (f *Flusher) closeFiles() error {
+	var errs []error
+	for _, file := range []disk.File{f.data, f.journal.file} {
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
+	}
+	errs = append(errs, f.journal.close())
+	if f.Pages != nil {
+		errs = append(errs, f.Pages.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Begin reserves credits for n pages and enters the gate: from here to End no
+// cut is made. It is the store's journal_start: it may wait for a round, until
+// ctx ends, and is slowed down when credits run short. shard spreads callers
+// that differ in it over cache lines.
+func (f *Flusher) Begin(ctx context.Context, n int, shard uint64) (int, error) {
+	n = f.credits.clamp(n)
+	if !f.credits.tryTake(n) {
+		if err := f.awaitCredits(ctx, n); err != nil {
+			return 0, err
+		}
+	}
+	f.gate.enter(shard)
+	if err := f.Err(); err != nil {
+		f.End(n, shard)
+		return 0, err
+	}
+	return n, nil
+}
+
+// End leaves the gate and gives back n credits, as Begin returned: what became
+// Dirty has taken its own.
+func (f *Flusher) End(n int, shard uint64) {
+	f.gate.leave(shard)
+	f.credits.give(n)
+}
+
+// Exclusive runs fn with the gate closed: no operation is half done.
+func (f *Flusher) Exclusive(fn func() error) error {
+	f.gate.close()
+	defer f.gate.open()
+	return fn()
+}
+
+// Stop lets nothing more be written, because of cause. The first cause stays.
+func (f *Flusher) Stop(cause error) error {
+	f.stopped.CompareAndSwap(nil, &stopError{cause})
+	f.credits.wake()
+	f.waiters.wake()
+	return f.Err()
+}
+
+// Err returns why the Flusher has stopped, or nil.
+func (f *Flusher) Err() error {
+	if e := f.stopped.Load(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// Kick asks for a round and does not wait for it.
+func (f *Flusher) Kick() {
+	select {
+	case f.kick <- struct{}{}:
+	default: // one is asked for already
+	}
+}
+
+// Checkpoint returns when a round that began after the call is in the data file:
+// what was written before the call is recovered without the log.
+func (f *Flusher) Checkpoint(ctx context.Context) error {
+	round := f.waiters.next()
+	f.Kick()
+	return f.waiters.wait(ctx, round, f.Err)
+}
+
+// run makes rounds until Close, or until one fails.
+func (f *Flusher) run() {
+	defer close(f.ended)
+	var tick <-chan time.Time
+	if f.Interval > 0 {
+		t := time.NewTicker(f.Interval)
+		defer t.Stop()
+		tick = t.C
+	}
+	for {
+		select {
+		case <-f.quit:
+			return
+		case <-tick:
+		case <-f.kick:
+		}
+		if f.ReadOnly {
+			continue
+		}
+		if f.Err() == nil {
+			f.waiters.begin()
+			if err := f.flush(); err != nil {
+				f.Stop(err)
+			}
+		}
+		f.waiters.end()
+	}
+}
+
+// waiters are those who wait for a round.
+type waiters struct {
+	mu struct {
+		sync.Mutex
+		begun, ended uint64
+		changed      chan struct{} // closed when a round has ended
+	}
+}
+
+// next returns the number of the first round that has not begun.
+func (w *waiters) next() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.begun + 1
+}
+
+func (w *waiters) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.begun++
+}
+
+func (w *waiters) end() {
+	w.mu.Lock()
+	w.mu.ended = w.mu.begun
+	w.mu.Unlock()
+	w.wake()
+}
+
+func (w *waiters) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.changed != nil {
+		close(w.mu.changed)
+		w.mu.changed = nil
+	}
+}
+
+// wait returns when round has ended, or with the error of ctx or stopped.
+func (w *waiters) wait(ctx context.Context, round uint64, stopped func() error) error {
+	for {
+		w.mu.Lock()
+		ended := w.mu.ended >= round
+		if w.mu.changed == nil {
+			w.mu.changed = make(chan struct{})
+		}
+		changed := w.mu.changed
+		w.mu.Unlock()
+		if err := stopped(); err != nil {
+			return err
+		}
+		if ended {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for a checkpoint: %w", ctx.Err())
+		}
+	}
+}

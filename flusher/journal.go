@@ -1,0 +1,140 @@
+package flusher
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"faultline/internal/disk"
+	"faultline/pagemeta"
+)
+
+// The journal holds the images of one round, so that a crash while they are
+// written to their places in the data file can be repaired. Each round
+// overwrites the one before:
+//
+//	0                       4096*t                     4096*(t+n)
+//	+--------+------- ... --+---------+---------+- ... -+
+//	| header | page numbers | image 0 | image 1 |       |
+//	+--------+------- ... --+---------+---------+- ... -+
+//
+//	header, little-endian:
+//	0        8        12       16       20       24
+//	+--------+--------+--------+--------+--------+
+//	| magic  | crc32c | version| round  |   n    |
+//	+--------+--------+--------+--------+--------+
+//
+// The page numbers follow the header, 4 bytes each, in ascending order; header
+// and numbers fill t whole pages. The crc covers all that follows it up to the
+// last number. Each image is a page with its own crc, number and round.
+//
+// The journal is whole if every crc is right, and every image is of the page and
+// the round that the header says. A journal that is not whole is the trace of a
+// crash before step B was complete, and holds nothing: an image of an earlier
+// round that was not overwritten yet has another round in it.
+const (
+	journalMagic   = "fltjrnl\n"
+	journalVersion = 1
+
+	jCrcAt     = 8
+	jVersionAt = 12
+	jRoundAt   = 16
+	jCountAt   = 20
+	jNumbersAt = 24
+)
+
+var (
+	le         = binary.LittleEndian
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+type journal struct {
+	file disk.File
+	mem  []byte // the images of the running round; address space for every page
+	head []byte // header and numbers
+}
+
+// init reserves the memory for images: not of the Go heap, which would scan and
+// count it.
+func (j *journal) init(pages int) error {
+	addr, err := unix.MmapPtr(-1, 0, nil, uintptr(pages)*pagemeta.PageBytes,
+		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return fmt.Errorf("reserve %d images: %w", pages, err)
+	}
+	j.mem = unsafe.Slice((*byte)(addr), pages*pagemeta.PageBytes)
+	return nil
+}
+
+func (j *journal) close() error {
+	if j.mem == nil {
+		return nil
+	}
+	err := unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(j.mem)), uintptr(len(j.mem)))
+	j.mem = nil
+	return err
+}
+
+// clear says that the images are in their places, so that Open need not write
+// them again. It is not synced: lost, it costs that work and nothing else.
+func (j *journal) clear() error {
+	_, err := j.file.WriteAt(make([]byte, jNumbersAt), 0)
+	return err
+}
+
+// image is the memory of slot i.
+func (j *journal) image(i int) *pagemeta.Page {
+	return (*pagemeta.Page)(j.mem[i*pagemeta.PageBytes:])
+}
+
+// images is the memory of the slots from to to.
+func (j *journal) images(from, to int) []byte {
+	return j.mem[from*pagemeta.PageBytes : to*pagemeta.PageBytes]
+}
+
+// headBytes is the size of header and numbers of n images: whole pages.
+func headBytes(n int) int {
+	const page = pagemeta.PageBytes
+	return (jNumbersAt + 4*n + page - 1) / page * page
+}
+
+// appendHead appends header and numbers of a round to dst.
+func appendHead(dst []byte, round uint32, cut []pagemeta.FrozenPage) []byte {
+	from := len(dst)
+	dst = append(dst, make([]byte, headBytes(len(cut)))...)
+	b := dst[from:]
+	copy(b, journalMagic)
+	le.PutUint32(b[jVersionAt:], journalVersion)
+	le.PutUint32(b[jRoundAt:], round)
+	le.PutUint32(b[jCountAt:], uint32(len(cut)))
+	for i, p := range cut {
+		le.PutUint32(b[jNumbersAt+4*i:], uint32(p.ID))
+	}
+	le.PutUint32(b[jCrcAt:], crc32.Checksum(b[jVersionAt:jNumbersAt+4*len(cut)], castagnoli))
+	return dst
+}
+
+// parseHead returns what the head of a journal says: pages has no Heads. It
+// reads only as much of b as the count, checked against its length, allows.
+func parseHead(b []byte) (round uint32, pages []pagemeta.FrozenPage, err error) {
+	if len(b) < jNumbersAt || string(b[:jCrcAt]) != journalMagic {
+		return 0, nil, errTorn
+	}
+	n := int(le.Uint32(b[jCountAt:]))
+	if n > (len(b)-jNumbersAt)/4 {
+		return 0, nil, errTorn
+	}
+	if le.Uint32(b[jCrcAt:]) != crc32.Checksum(b[jVersionAt:jNumbersAt+4*n], castagnoli) {
+		return 0, nil, errTorn
+	}
+	if v := le.Uint32(b[jVersionAt:]); v != journalVersion {
+		return 0, nil, fmt.Errorf("journal version %d, this program knows %d", v, journalVersion)
+	}
+	for i := range n {
+		pages = append(pages, pagemeta.FrozenPage{ID: pagemeta.PageID(le.Uint32(b[jNumbersAt+4*i:]))})
+	}
+	return le.Uint32(b[jRoundAt:]), pages, nil
+}
