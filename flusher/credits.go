@@ -16,6 +16,7 @@ import (
 type credits struct {
 	total int64
 	free  atomic.Int64 // may be negative
+	short atomic.Int64 // operations that wait for more
 	mu    struct {
 		sync.Mutex
 		more chan struct{} // closed when credits have been given back
@@ -40,7 +41,8 @@ func (c *credits) tryTake(n int) bool {
 }
 
 func (c *credits) give(n int) {
-	if free := c.free.Add(int64(n)); free-int64(n) < c.total/paceShare {
+	c.free.Add(int64(n))
+	if c.short.Load() > 0 {
 		c.wake()
 	}
 }
@@ -92,6 +94,8 @@ func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
 	defer func() { f.metrics.paced.Add(int64(time.Since(began))) }()
 	f.Kick()
 	c := &f.credits
+	c.short.Add(1)
+	defer c.short.Add(-1)
 	if d := pace(c.free.Load()-int64(n), c.total); d > 0 {
 		t := time.NewTimer(d)
 		defer t.Stop()

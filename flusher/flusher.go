@@ -47,8 +47,9 @@ type Flusher struct {
 
 	data    disk.File
 	journal journal
-	round   uint32          // the last round that is in the data file
-	replay  map[uint32]bool // ReadOnly: pages whose image is in the journal's memory
+	round   uint32                // the last round that is in the data file
+	replay  map[uint32]bool       // ReadOnly: pages whose image is in the journal's memory
+	frozen  []pagemeta.FrozenPage // the cut of the running round
 
 	gate    gate
 	credits credits

@@ -55,9 +55,10 @@ func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, lsn uint64, err error) {
 		if lsn, err = f.cut(); err != nil {
 			return err
 		}
-		if cut, err = f.Pages.Freeze(nil); err != nil {
+		if cut, err = f.Pages.Freeze(f.frozen[:0]); err != nil {
 			return err
 		}
+		f.frozen = cut // its memory is used again by the next round
 		f.heads.enlist(cut)
 		return nil
 	})

@@ -42,6 +42,9 @@ type Table struct {
 	arena *arena
 	metas []meta          // one a page
 	dirty []atomic.Uint64 // one bit a page: Dirty, so that Freeze finds it
+	// dirtyWords is how far dirty has been used: nothing is set beyond.
+	dirtyWords atomic.Int64
+
 	queue [64]waitQueue
 
 	closed  atomic.Bool
@@ -197,13 +200,20 @@ func (t *Table) enter() error {
 
 func (t *Table) leave() { t.busy.Add(-1) }
 
-func (t *Table) setDirty(id PageID)   { t.dirty[id/64].Or(1 << (id % 64)) }
-func (t *Table) clearDirty(id PageID) { t.dirty[id/64].And(^(uint64(1) << (id % 64))) }
+func (t *Table) setDirty(id PageID) {
+	for {
+		n := t.dirtyWords.Load()
+		if int64(id)/64 < n || t.dirtyWords.CompareAndSwap(n, int64(id)/64+1) {
+			break
+		}
+	}
+	t.dirty[id/64].Or(1 << (id % 64))
+}
 
 // Dirty counts the pages that are Dirty.
 func (t *Table) Dirty() int {
 	n := 0
-	for i := range t.dirty {
+	for i := range t.dirtyWords.Load() {
 		n += bits.OnesCount64(t.dirty[i].Load())
 	}
 	return n
