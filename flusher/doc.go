@@ -1,0 +1,54 @@
+// Package flusher takes dirty pages to the data file, so that a crash at any
+// instant leaves files from which Open restores every page whole. It knows pages
+// and images, neither the tree in them nor what the log says.
+//
+// # One round
+//
+//	writers           pagemeta             flusher                  disk
+//	   |                 |<---- freeze -------|  gate closed: all Dirty pages are
+//	   |                 |                    |  protected and Frozen, the LSN is
+//	   |                 |                    |  noted; gate open
+//	   |---- mkwrite --->| Frozen: its image  |
+//	   |                 | is captured first  |-- log up to the LSN ---->|  A
+//	   |                 |<---- capture ------|                          |
+//	   |                 | Frozen -> Flight   |-- journal, sync -------->|  B
+//	   |                 |                    |-- pages in place, sync ->|  C
+//	   |                 |<---- written ------|                          |
+//	   |                 | Flight -> Clean    |-- journal cleared,       |
+//	   |                 |                    |   log trimmed ---------->|  D
+//
+// A comes before B because a whole journal is always applied: its images must
+// not hold a change that the log has lost. Rounds do not overlap.
+//
+// The cut is consistent because the gate was closed: no operation is half in it.
+// Writers wait only for the freeze, whose length is Metrics.LastPause. Superblock
+// and bitmaps are pages of the cut like any other.
+//
+// # Crashes
+//
+//	when               data file    journal   Open
+//	before B is done   old cut      torn      ignores the journal, replays the log from the old cut
+//	between B and C    mixed        whole     writes every image again, replays from the new cut
+//	after C            new cut      whole     the same, to no effect
+//	after D            new cut      cleared   replays from the new cut
+//
+// A page that is read later says which round wrote it. One of a later round than
+// the superblock is what a damaged journal leaves, and is reported as corrupt.
+//
+// # Errors
+//
+// After a write or a sync that failed nothing is assumed of the disk, and no
+// second try is made: the kernel may have dropped the pages, and would say that
+// all is well. The Flusher stops; reads go on.
+//
+// # Credits
+//
+// The memory of dirty pages is bounded by credits, one a page, which an operation
+// reserves in Begin, before it enters the gate. Half of them used starts a round;
+// less than a quarter left slows writers down, the more the less there is.
+//
+// # Locks
+//
+// See package pagemeta. The gate comes first of all; Begin waits for credits
+// before it, never inside.
+package flusher
