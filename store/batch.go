@@ -1,0 +1,147 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"faultline/store/tree"
+)
+
+// A Batch collects writes that are applied together: after a crash all of them
+// are there or none. Readers that run at the same time may see some of them
+// before the others. Later writes to a key win over earlier ones.
+//
+// The zero Batch is empty and ready for use. Put and Delete copy their
+// arguments. A Batch may be applied more than once; Reset empties it and keeps
+// its memory. It is not safe for concurrent use.
+//
+// It is encoded as it will stand in the log, one write after the other:
+//
+//	+-----+------------+--------------+-----+-------+
+//	| op  | key length | value length | key | value |    op 1: put
+//	+-----+------------+--------------+-----+-------+
+//	+-----+------------+-----+
+//	| op  | key length | key |                           op 2: delete
+//	+-----+------------+-----+
+//
+// op is a byte, the lengths are unsigned varints.
+type Batch struct {
+	data  []byte
+	n     int
+	found int
+
+	op      tree.Op  // while it is being applied
+	stripes []uint16 // of its keys, sorted, while it is being applied
+}
+
+const (
+	opPut    = 1
+	opDelete = 2
+)
+
+// Put sets key to value. It returns ErrEmptyKey or an error wrapping
+// ErrTooLarge, and then the Batch is as it was.
+func (b *Batch) Put(key, value []byte) error {
+	if err := b.check(len(key), len(value)); err != nil {
+		return err
+	}
+	b.data = append(b.data, opPut)
+	b.data = binary.AppendUvarint(b.data, uint64(len(key)))
+	b.data = binary.AppendUvarint(b.data, uint64(len(value)))
+	b.data = append(b.data, key...)
+	b.data = append(b.data, value...)
+	b.n++
+	return nil
+}
+
+// Delete removes key; it is no error if there is no such key. It returns
+// ErrEmptyKey or an error wrapping ErrTooLarge, and then the Batch is as it was.
+func (b *Batch) Delete(key []byte) error {
+	if err := b.check(len(key), 0); err != nil {
+		return err
+	}
+	b.data = append(b.data, opDelete)
+	b.data = binary.AppendUvarint(b.data, uint64(len(key)))
+	b.data = append(b.data, key...)
+	b.n++
+	return nil
+}
+
+// check tells whether a write of these lengths may be added.
+func (b *Batch) check(key, value int) error {
+	switch {
+	case key == 0:
+		return ErrEmptyKey
+	case key > MaxKeyBytes:
+		return fmt.Errorf("key of %d bytes: %w: the limit is %d", key, ErrTooLarge, MaxKeyBytes)
+	case value > MaxEntryBytes-key:
+		return fmt.Errorf("key of %d and value of %d bytes: %w: the limit is %d together",
+			key, value, ErrTooLarge, MaxEntryBytes)
+	case len(b.data)+key+value+2*binary.MaxVarintLen32+1 > MaxBatchBytes:
+		return fmt.Errorf("batch of %d bytes: %w: the limit is %d", len(b.data), ErrTooLarge, MaxBatchBytes)
+	}
+	return nil
+}
+
+// Reset empties the Batch.
+func (b *Batch) Reset() { b.data, b.n, b.found = b.data[:0], 0, 0 }
+
+// Len returns the number of writes.
+func (b *Batch) Len() int { return b.n }
+
+// Bytes returns the size of the encoded writes.
+func (b *Batch) Bytes() int { return len(b.data) }
+
+// Found returns how many writes of the last Apply met a key that was there: for
+// a batch of deletes, how many were deleted.
+func (b *Batch) Found() int { return b.found }
+
+// A write is one of a batch. Key and value are slices of the batch.
+type write struct {
+	op         byte
+	key, value []byte
+}
+
+// nextWrite parses the first write of data and returns what follows it. data may
+// come from the log: whatever it is, the write keeps the limits.
+func nextWrite(data []byte) (w write, rest []byte, err error) {
+	op := data[0]
+	key, n := binary.Uvarint(data[1:])
+	at := 1 + n
+	if n <= 0 || key == 0 || key > MaxKeyBytes || op != opPut && op != opDelete {
+		return w, nil, fmt.Errorf("batch: operation %d, key of %d bytes", op, key)
+	}
+	var value uint64
+	if op == opPut {
+		value, n = binary.Uvarint(data[at:])
+		at += n
+		if n <= 0 || value > MaxEntryBytes-key {
+			return w, nil, fmt.Errorf("batch: key of %d bytes, value of %d", key, value)
+		}
+	}
+	end := at + int(key+value)
+	if end > len(data) {
+		return w, nil, fmt.Errorf("batch: ends at byte %d of %d", len(data), end)
+	}
+	mid := at + int(key)
+	return write{op, data[at:mid:mid], data[mid:end:end]}, data[end:], nil
+}
+
+// collectStripes fills b.stripes for db.
+func (b *Batch) collectStripes(db *DB) error {
+	b.stripes = b.stripes[:0]
+	for rest := b.data; len(rest) > 0; {
+		w, more, err := nextWrite(rest)
+		if err != nil {
+			return err
+		}
+		b.stripes = append(b.stripes, db.stripe(w.key))
+		rest = more
+	}
+	if len(b.stripes) > 1 {
+		slices.Sort(b.stripes)
+		b.stripes = slices.Compact(b.stripes)
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+)
+
+const benchKeys = 1_000_000
+
+// benchKey is i in sixteen decimal digits; it allocates nothing.
+func benchKey(dst []byte, i int) []byte {
+	dst = append(dst[:0], "0000000000000000"...)
+	for at := len(dst) - 1; i > 0; at-- {
+		dst[at] = byte('0' + i%10)
+		i /= 10
+	}
+	return dst
+}
+
+// benchStore is a store of benchKeys keys, all in memory.
+func benchStore(b *testing.B) *DB {
+	db := open(b, b.TempDir(), &Options{MemoryBudget: 2 << 30})
+	value := make([]byte, 100)
+	var key []byte
+	var batch Batch
+	for i := range benchKeys {
+		key = benchKey(key, i)
+		binary.LittleEndian.PutUint64(value, uint64(i))
+		if err := batch.Put(key, value); err != nil {
+			b.Fatal(err)
+		}
+		if batch.Len() == 1000 {
+			if _, err := db.Apply(&batch, Async); err != nil {
+				b.Fatal(err)
+			}
+			batch.Reset()
+		}
+	}
+	if err := db.Checkpoint(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	return db
+}
+
+func BenchmarkGet(b *testing.B) {
+	db := benchStore(b)
+	r := rand.New(rand.NewPCG(1, 2))
+	var key, value []byte
+	for b.Loop() {
+		key = benchKey(key, r.IntN(benchKeys))
+		v, err := db.AppendGet(value[:0], key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		value = v
+	}
+}
+
+func BenchmarkGetParallel(b *testing.B) {
+	db := benchStore(b)
+	var seed atomic.Uint64
+	b.RunParallel(func(pb *testing.PB) {
+		r := rand.New(rand.NewPCG(seed.Add(1), 2))
+		var key, value []byte
+		for pb.Next() {
+			key = benchKey(key, r.IntN(benchKeys))
+			v, err := db.AppendGet(value[:0], key)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			value = v
+		}
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	for _, d := range []struct {
+		name string
+		d    Durability
+	}{{"deferred", Deferred}, {"async", Async}, {"sync", Sync}} {
+		b.Run(d.name, func(b *testing.B) {
+			db := benchStore(b)
+			r := rand.New(rand.NewPCG(1, 2))
+			var key []byte
+			value := make([]byte, 100)
+			for b.Loop() {
+				key = benchKey(key, r.IntN(benchKeys))
+				if err := db.Put(key, value, d.d); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkScan(b *testing.B) {
+	db := benchStore(b)
+	it, err := db.NewIterator(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if !it.Next() {
+			it.First()
+		}
+	}
+}

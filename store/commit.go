@@ -1,0 +1,207 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"faultline/store/tree"
+	"faultline/store/wal"
+)
+
+// An LSN is a place in the log: the number of bytes before it. What has a
+// smaller LSN was written earlier.
+type LSN = wal.LSN
+
+// Durability says what a write waits for.
+type Durability int
+
+const (
+	// Sync returns when the write is on disk: it survives a power cut.
+	Sync Durability = iota
+	// Async returns when the kernel has the write: it survives the process, not
+	// the power. A later Sync write or WaitDurable makes it durable too.
+	Async
+	// Deferred returns at once. The caller tells nobody before WaitDurable or
+	// WaitWritten has returned for the LSN: it is for who has several writes to
+	// answer for together.
+	Deferred
+)
+
+var batches = sync.Pool{New: func() any { return new(Batch) }}
+
+// Put sets key to value. Key and value may be used again when it returns.
+// Errors: ErrEmptyKey, ErrTooLarge, ErrFull, ErrReadOnly, ErrStopped, ErrClosed.
+func (db *DB) Put(key, value []byte, d Durability) error {
+	b := batches.Get().(*Batch)
+	defer batches.Put(b)
+	b.Reset()
+	if err := b.Put(key, value); err != nil {
+		return err
+	}
+	_, err := db.Apply(b, d)
+	return err
+}
+
+// Delete removes key; it is no error if there is no such key. Errors as for Put.
+func (db *DB) Delete(key []byte, d Durability) error {
+	b := batches.Get().(*Batch)
+	defer batches.Put(b)
+	b.Reset()
+	if err := b.Delete(key); err != nil {
+		return err
+	}
+	_, err := db.Apply(b, d)
+	return err
+}
+
+// Apply makes the writes of b, all or none, and returns the LSN after them.
+// Errors as for Put; with one of ErrStopped the writes may or may not be found
+// after the next Open, all or none.
+func (db *DB) Apply(b *Batch, d Durability) (LSN, error) {
+	return db.ApplyContext(context.Background(), b, d)
+}
+
+// ApplyContext is Apply that waits no longer than ctx allows. If ctx ends while
+// it waits for room among the dirty pages, nothing has changed; if it ends while
+// it waits for the disk, the writes are made, and their LSN is returned with the
+// error.
+func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) (LSN, error) {
+	if b.n == 0 {
+		return db.LSN(), db.usable()
+	}
+	lsn, err := db.commit(ctx, b)
+	if err != nil {
+		return 0, err
+	}
+	if uint64(lsn)-db.cutLSN.Load() > uint64(db.opts.LogBytes) {
+		db.flusher.Kick()
+	}
+	switch d { // 8
+	case Sync:
+		err = db.WaitDurable(ctx, lsn)
+	case Async:
+		err = db.WaitWritten(lsn)
+	}
+	return lsn, err
+}
+
+// commit is the way of a write into the tree and the log. The numbers are those
+// of the package comment.
+func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
+	if err := db.writable(); err != nil { // 1
+		return 0, err
+	}
+	if err := b.collectStripes(db); err != nil {
+		return 0, err
+	}
+	dirty, grow := db.tree.Credits(b.n, len(b.data))
+	if b.n > 1 {
+		if err := db.tree.Promise(&b.op, grow); err != nil {
+			return 0, fmt.Errorf("batch of %d writes: %w", b.n, err)
+		}
+		defer db.tree.Release(&b.op)
+	}
+	shard := uint64(b.stripes[0])
+	credits, err := db.flusher.Begin(ctx, dirty, shard) // 2, 3
+	if err != nil {
+		return 0, err
+	}
+	db.lock(b.stripes)                                      // 4
+	if b.found, err = db.apply(&b.op, b.data); err == nil { // 5
+		lsn, err = db.append(b.data) // 6
+	}
+	db.unlock(b.stripes) // 7
+	db.flusher.End(credits, shard)
+	return lsn, err
+}
+
+// apply makes encoded writes in the tree, and returns how many met a key that
+// was there. Commit and recovery both call it. An error before anything has
+// changed is an ordinary one; a later one stops the store, whose memory is then
+// neither as before nor as after.
+func (db *DB) apply(op *tree.Op, data []byte) (found int, err error) {
+	for rest := data; len(rest) > 0; {
+		w, more, err := nextWrite(rest)
+		if err == nil {
+			var existed bool
+			if w.op == opPut {
+				existed, err = db.tree.Put(op, w.key, w.value)
+			} else {
+				existed, err = db.tree.Delete(op, w.key)
+			}
+			if existed {
+				found++
+			}
+		}
+		if err != nil && len(rest) < len(data) {
+			return 0, db.flusher.Stop(fmt.Errorf("in the middle of a batch: %w", err))
+		}
+		if err != nil {
+			return 0, err
+		}
+		rest = more
+	}
+	return found, nil
+}
+
+// append puts a batch into the log, in memory. The tree has it already, so a
+// log that does not take it stops the store.
+func (db *DB) append(data []byte) (LSN, error) {
+	lsn, err := db.log.Append(data)
+	if err != nil {
+		return 0, db.flusher.Stop(fmt.Errorf("append to the log: %w", err))
+	}
+	return lsn, nil
+}
+
+// LSN returns the place after the newest write.
+func (db *DB) LSN() LSN { return db.log.Appended() }
+
+// WaitDurable returns when every write below lsn is on disk.
+func (db *DB) WaitDurable(ctx context.Context, lsn LSN) error {
+	return db.waited(db.log.Sync(ctx, lsn))
+}
+
+// WaitWritten returns when the kernel has every write below lsn.
+func (db *DB) WaitWritten(lsn LSN) error {
+	return db.waited(db.log.Write(lsn))
+}
+
+// waited stops the store if the log has failed.
+func (db *DB) waited(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, wal.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, wal.ErrStopped):
+		return db.flusher.Stop(err)
+	}
+	return err // of the context
+}
+
+// stripes is the number of locks that keys share.
+const stripes = 1024
+
+// stripe returns the lock of key.
+func (db *DB) stripe(key []byte) uint16 {
+	return uint16(maphash.Bytes(db.seed, key) % stripes)
+}
+
+// lock takes the locks of keys, which are sorted: two batches never wait for
+// each other. While it is held nobody else writes these keys, so that their
+// order in the log is that in the tree.
+func (db *DB) lock(sorted []uint16) {
+	for _, s := range sorted {
+		db.stripes[s].Lock()
+	}
+}
+
+func (db *DB) unlock(sorted []uint16) {
+	for _, s := range sorted {
+		db.stripes[s].Unlock()
+	}
+}

@@ -1,0 +1,298 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"faultline/flusher"
+	"faultline/internal/disk"
+	"faultline/pagemeta"
+	"faultline/store/tree"
+	"faultline/store/wal"
+)
+
+// A DB is an open store. Methods are safe for concurrent use.
+type DB struct {
+	dir     string
+	opts    Options
+	lockf   io.Closer
+	flusher *flusher.Flusher
+	tree    *tree.Tree
+	log     *wal.Log
+
+	seed    maphash.Seed
+	stripes [stripes]sync.Mutex // step 4 of a write: one for many keys
+
+	super    superblock    // as last written; changed with the gate closed
+	cutLSN   atomic.Uint64 // of the last round that began
+	replayed atomic.Uint64 // during recovery: the LSN up to which the tree has the log
+	closed   atomic.Bool
+	recovery wal.Stats
+}
+
+// Open opens the store in dir, or makes one there if dir is empty or missing. It
+// recovers what a crash has left: the result is as if every write up to some
+// point had been made and none after it, and no write that was acknowledged as
+// durable is missing.
+//
+// Errors: ErrLocked, ErrNotStore, ErrCorrupt, one wrapping errors.ErrUnsupported
+// where the machine gives no userfaultfd, and those of the file system.
+func Open(dir string, o *Options) (*DB, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	db := &DB{dir: dir, opts: opts, seed: maphash.MakeSeed()}
+	if err := db.open(); err != nil {
+		_ = db.release() // what it finds follows from err
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	return db, nil
+}
+
+func (db *DB) open() error {
+	if err := db.claim(); err != nil {
+		return err
+	}
+	f, empty, err := flusher.Open(flusher.Config{
+		FS:       db.opts.fs,
+		Dir:      db.dir,
+		Capacity: db.opts.capacity(),
+		Credits:  db.opts.credits(),
+		Interval: max(db.opts.CheckpointEvery, 0),
+		TrapOnly: db.opts.TrapOnly,
+		ReadOnly: db.opts.ReadOnly,
+	})
+	if err != nil {
+		return err
+	}
+	db.flusher = f
+	if empty {
+		err = db.create()
+	} else {
+		err = db.load()
+	}
+	if err != nil {
+		return err
+	}
+	if err := db.recover(); err != nil {
+		return err
+	}
+	if empty {
+		return db.flusher.Checkpoint(context.Background())
+	}
+	return nil
+}
+
+// claim makes dir and takes the lock, after a look at what else is there.
+func (db *DB) claim() error {
+	fsys := db.opts.fs
+	if !db.opts.ReadOnly {
+		if err := fsys.MkdirAll(db.dir); err != nil {
+			return err
+		}
+	}
+	names, err := fsys.List(db.dir)
+	if err != nil {
+		return err
+	}
+	have := map[string]bool{}
+	for _, name := range names {
+		have[name] = true
+	}
+	if !have["data"] {
+		for _, name := range names {
+			if name != "LOCK" && name != "journal" && name != "wal" && name != "lost+found" {
+				return fmt.Errorf("%w: it has %q and no data file", ErrNotStore, name)
+			}
+		}
+		if db.opts.ReadOnly {
+			return fmt.Errorf("%w: %w: no data file", ErrNotStore, fs.ErrNotExist)
+		}
+	}
+	db.lockf, err = disk.Lock(filepath.Join(db.dir, "LOCK"))
+	return err
+}
+
+// create makes the first pages. They are on disk before Open returns, so a data
+// file without pages beside a log with records is not the trace of a crash.
+func (db *DB) create() (err error) {
+	if db.opts.ReadOnly {
+		return fmt.Errorf("%w: the data file is empty", ErrNotStore)
+	}
+	used, err := db.logUsed()
+	if err != nil {
+		return err
+	}
+	if used {
+		return &disk.CorruptError{File: filepath.Join(db.dir, "data"), Err: errors.New("empty, but the log is not")}
+	}
+	db.super = newSuperblock(db.opts.SegmentBytes)
+	db.tree, err = tree.New(db.flusher.Pages)
+	return err
+}
+
+// logUsed tells whether some file of the log begins with anything but zeros.
+func (db *DB) logUsed() (bool, error) {
+	names, err := db.opts.fs.List(db.walDir())
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return false, err
+	}
+	var head [pagemeta.PageBytes]byte
+	for _, name := range names {
+		f, err := db.opts.fs.OpenRead(filepath.Join(db.walDir(), name))
+		if err != nil {
+			return false, err
+		}
+		n, err := f.ReadAt(head[:], 0)
+		if err = errors.Join(ignoreEOF(err), f.Close()); err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(head[:n], func(b byte) bool { return b != 0 }) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// load reads the superblock.
+func (db *DB) load() (err error) {
+	var parseErr error
+	err = db.onPage0(pagemeta.ToRead, func(p *pagemeta.Page) { parseErr = db.super.parse(p) })
+	if err = errors.Join(err, parseErr); err != nil {
+		return err
+	}
+	db.tree, err = tree.Open(db.flusher.Pages, db.super.tree)
+	return err
+}
+
+func (db *DB) walDir() string { return filepath.Join(db.dir, "wal") }
+
+// Close makes a last checkpoint and gives everything back. Operations under way
+// end first; later ones return ErrClosed. An error says that the checkpoint did
+// not reach the disk: the next Open recovers from the log. Calling it again does
+// nothing.
+func (db *DB) Close() error {
+	if db.closed.Swap(true) {
+		return nil
+	}
+	_ = db.flusher.Exclusive(func() error { return nil }) // operations under way have ended
+	return db.release()
+}
+
+// release gives back what open has taken so far.
+func (db *DB) release() error {
+	var errs []error
+	if db.flusher != nil {
+		errs = append(errs, db.flusher.Close(context.Background()))
+	}
+	if db.log != nil {
+		errs = append(errs, db.log.Close())
+	}
+	if db.lockf != nil {
+		errs = append(errs, db.lockf.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// usable returns ErrClosed after Close.
+func (db *DB) usable() error {
+	if db.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (db *DB) writable() error {
+	if db.opts.ReadOnly {
+		return ErrReadOnly
+	}
+	return db.usable()
+}
+
+// cut completes the superblock for the pages as they are. It is called by the
+// flusher, with the gate closed.
+func (db *DB) cut() (uint64, error) {
+	lsn := db.replayed.Load()
+	if lsn == replayDone {
+		lsn = uint64(db.log.Appended())
+	}
+	s := db.super
+	s.lsn, s.tree = lsn, db.tree.State()
+	db.cutLSN.Store(lsn)
+	if s == db.super && db.flusher.Pages.Dirty() == 0 {
+		return lsn, nil
+	}
+	db.super = s
+	return lsn, db.onPage0(pagemeta.ToWrite, s.put)
+}
+
+// Get returns the value of key, in memory of its own, or ErrNotFound.
+func (db *DB) Get(key []byte) ([]byte, error) { return db.AppendGet([]byte{}, key) }
+
+// AppendGet appends the value of key to dst and returns it; it allocates nothing
+// if dst has room. Without such a key it returns dst and ErrNotFound. It takes
+// no lock, and sees a write from when it was made, be it durable or not.
+func (db *DB) AppendGet(dst, key []byte) ([]byte, error) {
+	value, found, err := db.tree.Get(dst, key)
+	switch {
+	case db.closed.Load(): // whatever was read, it may not have been this store
+		return dst, ErrClosed
+	case err != nil:
+		return dst, db.readError(err)
+	case !found:
+		return dst, ErrNotFound
+	}
+	return value, nil
+}
+
+// Has tells whether key is there.
+func (db *DB) Has(key []byte) (bool, error) {
+	var buf [MaxEntryBytes]byte
+	_, err := db.AppendGet(buf[:0], key)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// readError gives an error of the tree its place among the store's errors.
+func (db *DB) readError(err error) error {
+	switch {
+	case errors.Is(err, pagemeta.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, tree.ErrDamaged):
+		return &disk.CorruptError{File: filepath.Join(db.dir, "data"), Err: err}
+	}
+	return err
+}
+
+// Len returns the number of keys.
+func (db *DB) Len() uint64 { return db.tree.Len() }
+
+// Checkpoint returns when all that was written before the call is in the data
+// file, durable: Open need not read the log for it.
+func (db *DB) Checkpoint(ctx context.Context) error {
+	if err := db.writable(); err != nil {
+		return err
+	}
+	return db.flusher.Checkpoint(ctx)
+}

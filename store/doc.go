@@ -1,0 +1,44 @@
+// Package store is a persistent, ordered key-value store. Its pages live in
+// memory, and the MMU tells which of them change: see package pagemeta.
+//
+//	db, err := store.Open("data", nil)
+//	err = db.Put([]byte("key"), []byte("value"), store.Sync)
+//	value, err := db.Get([]byte("key"))
+//	for item, err := range db.Range([]byte("a"), []byte("b")) { ... }
+//	err = db.Close()
+//
+// # A write
+//
+//	1  check sizes and the store's state
+//	2  reserve credits for the pages it may make dirty    may wait, or fail
+//	3  enter the gate                                     excludes only a freeze
+//	4  lock the keys, in order                            order of log = order of tree
+//	5  change the tree, page by page, in two phases
+//	6  append to the log in memory; this gives the LSN
+//	7  unlock the keys, leave the gate, give back credits
+//	8  wait until the log is as durable as asked for
+//
+// Nothing waits inside the gate but for a page to be read. Up to the first change
+// in step 5 an error leaves everything as it was; after it, and when the log or a
+// flush round meets an error of the disk, the store stops (ErrStopped): it reads
+// on, writes no more, and recovers when it is opened again.
+//
+// A write is visible to readers from step 5 on, before it is durable. Who must
+// not see what a crash could take back waits for LSN with WaitDurable.
+//
+// # What a crash leaves
+//
+// The data file holds a cut: all writes up to some LSN and none above. Open
+// repairs it from the journal if a crash came while it was written, then replays
+// the log from that LSN. A log that ends torn is cut off there; see package wal
+// for how that is told from damage.
+//
+// # Files
+//
+//	LOCK      held while the store is open; the pid of who has it
+//	data      pages: page n is bytes 4096*n on; page 0 is the superblock
+//	journal   the images of the last flush round
+//	wal/      the log
+//
+// docs/format.md has every byte of them.
+package store

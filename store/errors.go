@@ -1,0 +1,50 @@
+package store
+
+import (
+	"errors"
+
+	"faultline/flusher"
+	"faultline/internal/disk"
+	"faultline/store/tree"
+)
+
+var (
+	// ErrNotFound is returned for a key that is not there.
+	ErrNotFound = errors.New("key not found")
+
+	// ErrEmptyKey is returned for a key of no bytes.
+	ErrEmptyKey = errors.New("empty key")
+
+	// ErrTooLarge is wrapped by the error for a key, an entry or a batch past
+	// its limit: MaxKeyBytes, MaxEntryBytes, MaxBatchBytes. Nothing has changed.
+	ErrTooLarge = errors.New("too large")
+
+	// ErrFull is wrapped by the error of a write that needs more pages than the
+	// memory budget has room for. Nothing has changed; deletes make room.
+	ErrFull = tree.ErrFull
+
+	// ErrReadOnly is returned by a write to a store that was opened ReadOnly.
+	ErrReadOnly = errors.New("store opened read-only")
+
+	// ErrClosed is returned by whatever is called after Close.
+	ErrClosed = errors.New("store closed")
+
+	// ErrLocked is wrapped by the error of Open if another process has the
+	// store; the text has its pid.
+	ErrLocked = disk.ErrLocked
+
+	// ErrNotStore is wrapped by the error of Open for a directory that has other
+	// files in it than a store's.
+	ErrNotStore = errors.New("not a faultline store")
+
+	// ErrCorrupt is wrapped by every error about bytes on disk that no crash can
+	// explain; the text has file and offset. A torn end of the log is not one:
+	// Open cuts it off.
+	ErrCorrupt = disk.ErrCorrupt
+
+	// ErrStopped is wrapped by every write after a write or a sync of the store
+	// has failed: what is on disk is then in doubt. Reads go on. Close the store
+	// and open it again; docs/crash.md says what that can tell and what it
+	// cannot.
+	ErrStopped = flusher.ErrStopped
+)

@@ -1,0 +1,26 @@
+package store
+
+import (
+	"faultline/flusher"
+	"faultline/pagemeta"
+	"faultline/store/wal"
+)
+
+// Metrics is what a store has done since Open, and what it has now. Fields are
+// read one after the other, not at one moment.
+type Metrics struct {
+	Keys  uint64
+	Pages pagemeta.Metrics
+	Flush flusher.Metrics
+	Log   wal.Metrics
+}
+
+// Metrics returns the counts.
+func (db *DB) Metrics() Metrics {
+	return Metrics{
+		Keys:  db.Len(),
+		Pages: db.flusher.Pages.Metrics(),
+		Flush: db.flusher.Metrics(),
+		Log:   db.log.Metrics(),
+	}
+}

@@ -1,0 +1,118 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"faultline/internal/disk"
+	"faultline/pagemeta"
+	"faultline/store/tree"
+)
+
+const (
+	// MaxKeyBytes is the longest key. The shortest has one byte.
+	MaxKeyBytes = tree.MaxKeyBytes
+
+	// MaxEntryBytes is the most bytes that a key and its value may have
+	// together: an entry fits a page.
+	MaxEntryBytes = tree.MaxEntryBytes
+
+	// MaxBatchBytes is the most encoded bytes of a Batch: 32 MiB.
+	MaxBatchBytes = 32 << 20
+
+	// MinMemoryBudget is the least memory that a store works with: 8 MiB.
+	MinMemoryBudget = 8 << 20
+)
+
+// Options say how a store is opened. The zero Options, like nil, are the
+// defaults. Open does not keep or change what it is given.
+type Options struct {
+	// MemoryBudget bounds the pages in memory, their images in a flush round,
+	// and the tables about them, in bytes. For now the whole data must fit into
+	// its arena part (MemoryBudget less DirtyBudget); a write that finds no room
+	// fails with ErrFull. Default 0: half of the machine's memory.
+	MemoryBudget int64
+
+	// DirtyBudget bounds the pages that are changed and not yet in the data
+	// file, in bytes. A flush round starts at half of it, and writers are slowed
+	// down when less than a quarter is left. Larger: fewer writes of the same
+	// page. Default 0: half of MemoryBudget, which is the most.
+	DirtyBudget int64
+
+	// LogBytes is how much the log may grow before a flush round starts. It
+	// bounds the time that Open takes after a crash. Default 0: 256 MiB.
+	LogBytes int64
+
+	// SegmentBytes is the size of a file of the log, a multiple of 4096. A store
+	// keeps the one that it was made with. Default 0: 16 MiB.
+	SegmentBytes int64
+
+	// CheckpointEvery is the longest time between flush rounds while there is
+	// something to flush. Default 0: a minute; negative: no limit.
+	CheckpointEvery time.Duration
+
+	// ReadOnly opens the store without changing any file but LOCK. What a crash
+	// left to recover is recovered in memory. The directory must hold a store.
+	ReadOnly bool
+
+	// TrapOnly turns off every preparation that saves a trap: each page is
+	// loaded and made writable by a trap of the MMU. For tests; it costs
+	// microseconds a page and changes nothing else.
+	TrapOnly bool
+
+	fs disk.FS
+}
+
+// withDefaults returns o, or the defaults, complete and checked.
+func (o *Options) withDefaults() (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.MemoryBudget == 0 {
+		var si unix.Sysinfo_t
+		if err := unix.Sysinfo(&si); err != nil {
+			return c, fmt.Errorf("size of memory: %w", err)
+		}
+		c.MemoryBudget = int64(si.Totalram) * int64(si.Unit) / 2
+	}
+	if c.DirtyBudget == 0 {
+		c.DirtyBudget = c.MemoryBudget / 2
+	}
+	if c.LogBytes == 0 {
+		c.LogBytes = 256 << 20
+	}
+	if c.SegmentBytes == 0 {
+		c.SegmentBytes = 16 << 20
+	}
+	if c.CheckpointEvery == 0 {
+		c.CheckpointEvery = time.Minute
+	}
+	if c.fs == nil {
+		c.fs = disk.OS
+	}
+	switch {
+	case c.MemoryBudget < MinMemoryBudget:
+		return c, fmt.Errorf("memory budget of %d bytes: want %d at least", c.MemoryBudget, MinMemoryBudget)
+	case c.DirtyBudget < minCredits*pagemeta.PageBytes || c.DirtyBudget > c.MemoryBudget/2:
+		return c, fmt.Errorf("dirty budget of %d bytes: want %d to half of the memory budget, %d",
+			c.DirtyBudget, minCredits*pagemeta.PageBytes, c.MemoryBudget/2)
+	case c.LogBytes < 0:
+		return c, fmt.Errorf("log of %d bytes before a round", c.LogBytes)
+	case c.SegmentBytes < 0 || c.SegmentBytes > 1<<30 || c.SegmentBytes%pagemeta.PageBytes != 0:
+		return c, fmt.Errorf("log segments of %d bytes: want a multiple of %d, 1 GiB at most", c.SegmentBytes, pagemeta.PageBytes)
+	}
+	return c, nil
+}
+
+// minCredits is enough for two operations that split every level.
+const minCredits = 256
+
+func (o *Options) credits() int { return int(o.DirtyBudget / pagemeta.PageBytes) }
+
+// capacity is how many pages the arena has.
+func (o *Options) capacity() int {
+	return int(min((o.MemoryBudget-o.DirtyBudget)/pagemeta.PageBytes, 1<<32))
+}

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"faultline/pagemeta"
+	"faultline/store/tree"
+)
+
+// The superblock is page 0 of the data file. It is written in every flush round,
+// with the other pages of the cut, and says what they are. Little-endian:
+//
+//	0        16       24        28       32       48     56      60     64     72
+//	+--------+--------+---------+--------+--------+------+-------+------+------+
+//	| header | magic  | version | segment|  uuid  | lsn  | pages | used | keys |
+//	+--------+--------+---------+--------+--------+------+-------+------+------+
+//
+//	version  of the format of the whole directory
+//	segment  bytes of a file of the log
+//	uuid     random, made once; the log is salted with it
+//	lsn      the cut: the pages hold all records below it and none above
+//	pages    of the data file; what is beyond is not in use
+//	used     pages in use
+//	keys     in the tree
+const (
+	superMagic    = "fltline\n"
+	formatVersion = 1
+
+	superMagicAt   = pagemeta.HeaderBytes
+	superVersionAt = 24
+	superSegmentAt = 28
+	superUUIDAt    = 32
+	superLSNAt     = 48
+	superPagesAt   = 56
+	superUsedAt    = 60
+	superKeysAt    = 64
+)
+
+var le = binary.LittleEndian
+
+type superblock struct {
+	segmentBytes int64
+	uuid         [16]byte
+	lsn          uint64
+	tree         tree.State
+}
+
+// salt is what the records of this store's log are salted with: those of
+// another store never pass for its own.
+func (s *superblock) salt() uint32 {
+	return crc32.Checksum(s.uuid[:], crc32.MakeTable(crc32.Castagnoli))
+}
+
+func newSuperblock(segmentBytes int64) superblock {
+	s := superblock{segmentBytes: segmentBytes}
+	rand.Read(s.uuid[:]) // never fails
+	return s
+}
+
+// put writes s into p, page 0.
+func (s *superblock) put(p *pagemeta.Page) {
+	p.SetKind(tree.KindSuper)
+	copy(p[superMagicAt:], superMagic)
+	le.PutUint32(p[superVersionAt:], formatVersion)
+	le.PutUint32(p[superSegmentAt:], uint32(s.segmentBytes))
+	copy(p[superUUIDAt:], s.uuid[:])
+	le.PutUint64(p[superLSNAt:], s.lsn)
+	le.PutUint32(p[superPagesAt:], s.tree.Pages)
+	le.PutUint32(p[superUsedAt:], s.tree.Used)
+	le.PutUint64(p[superKeysAt:], s.tree.Keys)
+}
+
+// parse reads s from p, whose checksum is right.
+func (s *superblock) parse(p *pagemeta.Page) error {
+	if p.Kind() != tree.KindSuper || string(p[superMagicAt:superVersionAt]) != superMagic {
+		return fmt.Errorf("page 0 is no superblock: %w", ErrNotStore)
+	}
+	if v := le.Uint32(p[superVersionAt:]); v != formatVersion {
+		return fmt.Errorf("format version %d, this program knows %d", v, formatVersion)
+	}
+	s.segmentBytes = int64(le.Uint32(p[superSegmentAt:]))
+	copy(s.uuid[:], p[superUUIDAt:])
+	s.lsn = le.Uint64(p[superLSNAt:])
+	s.tree = tree.State{
+		Pages: le.Uint32(p[superPagesAt:]),
+		Used:  le.Uint32(p[superUsedAt:]),
+		Keys:  le.Uint64(p[superKeysAt:]),
+	}
+	return nil
+}
+
+// onPage0 runs fn on page 0 in memory, writable if intent is ToWrite, in the way
+// of every operation.
+func (db *DB) onPage0(intent pagemeta.Intent, fn func(p *pagemeta.Page)) error {
+	for {
+		trap, err := db.tryPage0(intent, fn)
+		if !trap.Hit() {
+			return err
+		}
+		if err := db.flusher.Pages.Resolve(&trap, intent); err != nil {
+			return err
+		}
+	}
+}
+
+func (db *DB) tryPage0(intent pagemeta.Intent, fn func(p *pagemeta.Page)) (trap pagemeta.Trap, err error) {
+	pages := db.flusher.Pages
+	defer pages.Catch(&trap, pagemeta.Arm())
+	p := pages.Page(0)
+	if intent == pagemeta.ToWrite {
+		if err := pages.Prepare(0); err != nil {
+			return trap, err
+		}
+		p.Touch()
+		trap.Commit()
+	}
+	fn(p)
+	return trap, nil
+}
