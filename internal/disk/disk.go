@@ -61,6 +61,16 @@ type File interface {
 	Close() error
 }
 
+// A Mapper is a File that can be stored to as memory. Not every File is one.
+type Mapper interface {
+	// Map maps the first size bytes, which must be there with their blocks. A
+	// store to the mapping is in the kernel at once: it survives the process as
+	// what WriteAt has written does, and a power cut no more than that.
+	Map(size int) ([]byte, error)
+	// Unmap ends what Map began. Nobody may touch the memory any more.
+	Unmap(mem []byte) error
+}
+
 // ErrCorrupt is wrapped by every error about bytes on disk that no crash can
 // explain.
 var ErrCorrupt = errors.New("corrupt data")
@@ -179,3 +189,16 @@ func (f osFile) Size() (int64, error) {
 	}
 	return st.Size(), nil
 }
+
+// Map locks the pages in memory where the limits of the process allow it: then
+// no store waits for the disk, or meets an error of it.
+func (f osFile) Map(size int) ([]byte, error) {
+	mem, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, &fs.PathError{Op: "mmap", Path: f.Name(), Err: err}
+	}
+	_ = unix.Mlock(mem)
+	return mem, nil
+}
+
+func (f osFile) Unmap(mem []byte) error { return unix.Munmap(mem) }

@@ -19,6 +19,7 @@ type workload struct {
 	payloads []string
 	ends     []LSN
 	acked    LSN // newest LSN for which Sync has returned nil
+	written  LSN // newest LSN for which Write or Sync has
 	from     LSN // where a replay starts: the last checkpoint
 }
 
@@ -49,12 +50,15 @@ func (w *workload) step(l *Log) error {
 	w.payloads, w.ends = append(w.payloads, payload), append(w.ends, end)
 	switch w.rng.IntN(6) {
 	case 0:
-		return l.Write(end)
+		if err := l.Write(end); err != nil {
+			return err
+		}
+		w.written = end
 	case 1, 2:
 		if err := l.Sync(context.Background(), end); err != nil {
 			return err
 		}
-		w.acked = end
+		w.acked, w.written = end, end
 	case 3: // a checkpoint is at the end of some durable record
 		for _, end := range w.ends {
 			if end <= w.acked && w.rng.IntN(3) > 0 {
@@ -93,7 +97,7 @@ func (w *workload) recovered(got []string, end LSN) {
 		n--
 	}
 	w.payloads, w.ends = w.payloads[:n:n], w.ends[:n:n]
-	w.acked = end
+	w.acked, w.written = end, end
 }
 
 // cutAt makes m fail from its nth change on, as if the power had gone before it.
@@ -123,6 +127,20 @@ func replayInto(o Options, from LSN) (l *Log, got []string, end LSN, err error) 
 // compares what is then there with what was appended and what was acknowledged.
 // The log that is recovered goes on, and is read once more.
 func TestCrash(t *testing.T) {
+	t.Run("heap", func(t *testing.T) { testCrash(t, testOptions) })
+	t.Run("mapped", func(t *testing.T) { testCrash(t, mappedOptions) })
+}
+
+// mappedOptions are testOptions with a tail file, so small that records outgrow
+// it.
+func mappedOptions(m *memFS) Options {
+	m.maps = true
+	o := testOptions(m)
+	o.BufferBytes = 4096
+	return o
+}
+
+func testCrash(t *testing.T, options func(*memFS) Options) {
 	steps, seeds := 60, uint64(6)
 	if testing.Short() {
 		seeds = 2
@@ -132,7 +150,7 @@ func TestCrash(t *testing.T) {
 		for n := int64(0); ; n++ {
 			m, w := newMemFS(), newWorkload(seed)
 			m.cutAt(n)
-			if l, _, _, err := replayInto(testOptions(m), 0); err == nil {
+			if l, _, _, err := replayInto(options(m), 0); err == nil {
 				err = w.run(l, steps)
 				if err != nil && !errors.Is(err, errCrash) {
 					t.Fatalf("seed %d, cut at %d: %v", seed, n, err)
@@ -146,7 +164,7 @@ func TestCrash(t *testing.T) {
 				name := fmt.Sprintf("seed %d, cut at %d, %v", seed, n, how)
 				crashed := *w
 				crashed.rng = rand.New(rand.NewPCG(seed, uint64(n)))
-				crashAndGoOn(t, name, m, &crashed, how)
+				crashAndGoOn(t, name, options, m, &crashed, how)
 			}
 			if t.Failed() {
 				return
@@ -156,12 +174,15 @@ func TestCrash(t *testing.T) {
 	t.Logf("%d states", states)
 }
 
-func crashAndGoOn(t *testing.T, name string, m *memFS, w *workload, how loss) {
+func crashAndGoOn(t *testing.T, name string, options func(*memFS) Options, m *memFS, w *workload, how loss) {
 	// Recovery meets a second power cut, at some change, and perhaps a third.
 	for again := 0; again < 2; again++ {
 		m = m.crash(how, w.rng)
 		m.cutAt(int64(w.rng.IntN(8)))
-		_, got, end, err := replayInto(testOptions(m), w.from)
+		_, got, end, err := replayInto(options(m), w.from)
+		if how == kill && err == nil && end < w.written {
+			t.Errorf("%s, recovery %d: log ends at %d, but %d was in the kernel", name, again, end, w.written)
+		}
 		if err != nil && !errors.Is(err, errCrash) {
 			t.Errorf("%s, recovery %d: %v", name, again, err)
 			return
@@ -172,9 +193,12 @@ func crashAndGoOn(t *testing.T, name string, m *memFS, w *workload, how loss) {
 		}
 	}
 	m = m.crash(how, w.rng)
-	l, got, end, err := replayInto(testOptions(m), w.from)
+	l, got, end, err := replayInto(options(m), w.from)
 	if err == nil {
 		err = w.check(got, end)
+	}
+	if how == kill && err == nil && end < w.written {
+		err = fmt.Errorf("log ends at %d, but %d was in the kernel", end, w.written)
 	}
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
@@ -189,7 +213,7 @@ func crashAndGoOn(t *testing.T, name string, m *memFS, w *workload, how loss) {
 		how = dropAll // what was recovered must be durable now
 	}
 	m = m.crash(how, w.rng)
-	if _, got, end, err = replayInto(testOptions(m), w.from); err == nil {
+	if _, got, end, err = replayInto(options(m), w.from); err == nil {
 		err = w.check(got, end)
 	}
 	if err != nil {

@@ -13,9 +13,11 @@
 //	---+----- records -----+-- in the kernel -+--- in memory ---+
 //	   |  spares before    |      segments, ready ones behind      |
 //
-// Append puts a record into memory and moves appended. Write moves written up to
-// it with pwrite, so that the records survive the process. Sync moves durable up
-// to written with fdatasync, so that they survive the power.
+// Append copies a record into a buffer and moves appended. The buffers are a
+// mapped file (shared.go), so written moves along with it: the record survives
+// the process. Where that cannot be, Write moves written up to it with pwrite.
+// Sync puts the buffer into the segments and moves durable up to there with
+// fdatasync, so that the records survive the power.
 //
 //	Open -> Replay -> Append, Write, Sync, Trim ... -> Close
 //
@@ -68,7 +70,7 @@
 // # Crashes
 //
 //	when                           on disk                   the next Replay
-//	after Append                   nothing of the record     ends before it
+//	after Append, process killed   all, in the tail file     moves it to the segments
 //	after Write, process killed    all (in the kernel)       syncs, then hands out
 //	after Write, power lost        any sectors of it         cuts at the first gap
 //	during Sync                    any sectors of the group  hands out a prefix of it
@@ -106,8 +108,8 @@
 //     sync is tried again: the kernel may have dropped the pages.
 //
 // Writing and syncing are two roles with a lock each, so that Write never waits
-// for an fdatasync. There are two buffers: while one is written, Append fills the
-// other.
+// for an fdatasync. There are two buffers: while one is put into the segments,
+// Append fills the other.
 //
 // What was tried (2 processors, fdatasync of 60 to 150 us, records of 144 bytes,
 // 16 and 64 goroutines, medians, in us a commit):

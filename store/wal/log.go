@@ -38,7 +38,7 @@ var (
 
 const (
 	DefaultSegmentBytes = 16 << 20
-	DefaultBufferBytes  = 4 << 20
+	DefaultBufferBytes  = 512 << 10
 	DefaultSpares       = 4
 )
 
@@ -87,8 +87,9 @@ type Metrics struct {
 // A Log appends records and makes them durable. Methods are safe for concurrent
 // use; the package comment says which must come first.
 type Log struct {
-	o    Options
-	segs segments
+	o      Options
+	segs   segments
+	shared shared
 
 	// Each only grows. A stale value is an older, still true one.
 	appended atomic.Uint64
@@ -180,7 +181,7 @@ func (l *Log) Close() error {
 	defer l.sync.Unlock()
 	l.out.Lock()
 	defer l.out.Unlock()
-	return errors.Join(err, l.segs.close())
+	return errors.Join(err, l.segs.close(), l.shared.close())
 }
 
 // Metrics returns the counters.

@@ -25,6 +25,7 @@ type memFS struct {
 	synct map[string]*inode // names, as of the last SyncDir
 	steps []dirStep         // since then
 	hook  func(op, path string) error
+	maps  bool // files can be mapped
 }
 
 // A dirStep is a change of a directory that is not synced: from empty is a new
@@ -38,6 +39,7 @@ type inode struct {
 	data    []byte
 	stable  []byte // as of the last Sync
 	pending []memWrite
+	mapped  bool // data is stored to, too
 }
 
 // A memWrite is a write since the last Sync; without data it sets the length.
@@ -111,19 +113,40 @@ func (m *memFS) crash(how loss, rng *rand.Rand) *memFS {
 				i += n
 			}
 		}
+		if old.mapped {
+			data = writeBack(data, old.data, how == torn, kept)
+		}
 		after.names[name] = &inode{data: data, stable: slices.Clone(data)}
 	}
+	after.maps = m.maps
 	after.synct = maps.Clone(after.names)
 	return after
+}
+
+// writeBack returns data with some of what a mapping has in its place: whole pages,
+// or sectors.
+func writeBack(data, mapping []byte, sectors bool, kept func() bool) []byte {
+	step := 4096
+	if sectors {
+		step = 512
+	}
+	data = resize(data, int64(len(mapping)))
+	for at := 0; at < len(data); at += step {
+		if end := min(at+step, len(data)); kept() {
+			copy(data[at:end], mapping[at:end])
+		}
+	}
+	return data
 }
 
 // clone returns a copy, with what is not synced, and without the hook.
 func (m *memFS) clone() *memFS {
 	c := newMemFS()
+	c.maps = m.maps
 	copies := map[*inode]*inode{nil: nil}
 	clone := func(file *inode) *inode {
 		if _, ok := copies[file]; !ok {
-			copies[file] = &inode{slices.Clone(file.data), slices.Clone(file.stable), slices.Clone(file.pending)}
+			copies[file] = &inode{slices.Clone(file.data), slices.Clone(file.stable), slices.Clone(file.pending), file.mapped}
 		}
 		return copies[file]
 	}
@@ -185,8 +208,27 @@ func (m *memFS) Open(name string, create bool) (disk.File, error) {
 			return nil, err
 		}
 	}
-	return &memFile{m, name, file}, nil
+	if m.maps {
+		return memMapper{memFile{m, name, file}}, nil
+	}
+	return memFile{m, name, file}, nil
 }
+
+// A memMapper is a memFile with mappings. They are seen by readers of the file at
+// once, and by crash; what WriteAt does is seen in them as long as it does not
+// make the file longer.
+type memMapper struct{ memFile }
+
+func (f memMapper) Map(size int) ([]byte, error) {
+	var mem []byte
+	err := f.fs.do("map", f.name, func() error {
+		f.mapped, mem = true, f.data[:size:size]
+		return nil
+	})
+	return mem, err
+}
+
+func (f memMapper) Unmap([]byte) error { return nil }
 
 func (m *memFS) OpenRead(name string) (disk.File, error) { return m.Open(name, false) }
 
@@ -244,7 +286,7 @@ type memFile struct {
 	*inode
 }
 
-func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
+func (f memFile) ReadAt(p []byte, off int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if off >= int64(len(f.data)) {
@@ -257,7 +299,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
+func (f memFile) WriteAt(p []byte, off int64) (int, error) {
 	err := f.fs.do("write", f.name, func() error {
 		f.data = writeTo(f.data, off, p)
 		f.pending = append(f.pending, memWrite{off, slices.Clone(p)})
@@ -266,7 +308,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	return len(p), err
 }
 
-func (f *memFile) Sync() error {
+func (f memFile) Sync() error {
 	return f.fs.do("sync", f.name, func() error {
 		if len(f.pending) > 0 {
 			f.stable, f.pending = slices.Clone(f.data), nil
@@ -275,7 +317,7 @@ func (f *memFile) Sync() error {
 	})
 }
 
-func (f *memFile) setSize(op string, size int64) error {
+func (f memFile) setSize(op string, size int64) error {
 	return f.fs.do(op, f.name, func() error {
 		f.data = resize(f.data, size)
 		f.pending = append(f.pending, memWrite{off: size})
@@ -283,22 +325,22 @@ func (f *memFile) setSize(op string, size int64) error {
 	})
 }
 
-func (f *memFile) Allocate(size int64) error {
+func (f memFile) Allocate(size int64) error {
 	if have, _ := f.Size(); have >= size {
 		return nil
 	}
 	return f.setSize("allocate", size)
 }
 
-func (f *memFile) Truncate(size int64) error { return f.setSize("truncate", size) }
+func (f memFile) Truncate(size int64) error { return f.setSize("truncate", size) }
 
-func (f *memFile) Size() (int64, error) {
+func (f memFile) Size() (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	return int64(len(f.data)), nil
 }
 
-func (f *memFile) Close() error { return nil }
+func (f memFile) Close() error { return nil }
 
 const (
 	testDir  = "/d/wal"

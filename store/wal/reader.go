@@ -37,21 +37,64 @@ func (l *Log) Replay(from LSN, fn func(payload []byte, end LSN) error) (Stats, e
 		return stats, fmt.Errorf("replay log: %w", err)
 	}
 	r := l.reader()
-	mark, err := l.replay(r, &stats, fn)
+	mark, err := l.replay(r.record, &stats, fn)
 	if err == nil {
 		err = r.check(stats.End, stats.Torn)
 	}
 	if err = errors.Join(err, r.close()); err != nil {
 		return stats, fmt.Errorf("replay log: %w", err)
 	}
+	tail, err := l.readTail(stats.End)
+	if err != nil {
+		return stats, fmt.Errorf("replay log: %w", err)
+	}
+	if !l.o.ReadOnly {
+		if err := l.cut(stats.End, tail); err != nil {
+			return stats, fmt.Errorf("cut log at %d: %w", stats.End, err)
+		}
+	}
+	if len(tail) > 0 {
+		start, torn := stats.End, stats.Torn
+		m, err := l.replay(func(lsn LSN) (kind Kind, payload []byte, size int, invalid, err error) {
+			if b := tail[lsn-start:]; len(b) > 0 {
+				kind, payload, size, invalid = parseWhole(b, lsn, uint64(len(b)), l.o.Salt)
+				return kind, payload, size, invalid, nil
+			}
+			return 0, nil, 0, torn, nil
+		}, &stats, fn)
+		if mark = max(mark, m); err != nil {
+			return stats, fmt.Errorf("replay log: %w", err)
+		}
+	}
 	if l.o.ReadOnly {
 		return stats, nil
 	}
-	if err := l.segs.cut(stats.End); err != nil {
-		return stats, fmt.Errorf("cut log at %d: %w", stats.End, err)
+	if err := l.shared.open(&l.o); err != nil {
+		return stats, fmt.Errorf("open log: %w", err)
 	}
 	l.begin(stats.End, mark)
 	return stats, nil
+}
+
+// cut makes the log end after tail, which belongs at lsn: durably in the
+// segments, with nothing behind it.
+func (l *Log) cut(lsn LSN, tail []byte) error {
+	if err := l.segs.cut(lsn); err != nil || len(tail) == 0 {
+		return err
+	}
+	if err := l.writeRun(lsn, tail); err != nil {
+		return err
+	}
+	for k := l.segs.number(lsn); k <= l.segs.number(lsn+LSN(len(tail))-1); k++ {
+		f, err := l.segs.file(k)
+		if err == nil {
+			err = f.Sync()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Log) beginReplay(from LSN) error {
@@ -77,10 +120,13 @@ func (l *Log) reached(lsn LSN) {
 	l.durable.Store(uint64(lsn))
 }
 
+// A source returns the record at lsn, or why there is none.
+type source func(lsn LSN) (kind Kind, payload []byte, size int, invalid, err error)
+
 // replay hands out records until there is none, and returns the newest mark.
-func (l *Log) replay(r *reader, stats *Stats, fn func([]byte, LSN) error) (mark LSN, err error) {
+func (l *Log) replay(record source, stats *Stats, fn func([]byte, LSN) error) (mark LSN, err error) {
 	for {
-		kind, payload, size, invalid, err := r.record(stats.End)
+		kind, payload, size, invalid, err := record(stats.End)
 		if err != nil {
 			return 0, err
 		}
@@ -142,13 +188,22 @@ func (r *reader) record(lsn LSN) (kind Kind, payload []byte, size int, invalid, 
 	if b, err = r.bytes(lsn, size); err != nil {
 		return 0, nil, 0, nil, err
 	}
-	if kind, payload, invalid = parseRecord(b, r.salt); invalid != nil {
-		return 0, nil, 0, invalid, nil
+	kind, payload, size, invalid = parseWhole(b, lsn, room, r.salt)
+	return kind, payload, size, invalid, nil
+}
+
+// parseWhole returns the record that b, which is long enough, begins with at lsn.
+func parseWhole(b []byte, lsn LSN, room uint64, salt uint32) (kind Kind, payload []byte, size int, invalid error) {
+	if size, invalid = parseHeader(b, lsn, room); invalid != nil {
+		return 0, nil, 0, invalid
+	}
+	if kind, payload, invalid = parseRecord(b[:size], salt); invalid != nil {
+		return 0, nil, 0, invalid
 	}
 	if kind == KindMark && durableMark(payload) > lsn {
-		return 0, nil, 0, fmt.Errorf("mark of LSN %d at LSN %d", durableMark(payload), lsn), nil
+		return 0, nil, 0, fmt.Errorf("mark of LSN %d at LSN %d", durableMark(payload), lsn)
 	}
-	return kind, payload, size, nil, nil
+	return kind, payload, size, nil
 }
 
 // check is told that there is no record at lsn, and returns nil if a crash can

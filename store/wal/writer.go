@@ -29,6 +29,7 @@ type tail struct {
 	start   LSN   // of buf[0]
 	records int64 // in buf, without marks
 	mark    LSN   // in the newest mark
+	half    int   // of the tail file, that buf is or has outgrown
 	appends int64
 	bytes   int64
 	payload [markPayload]byte // of the mark that is being put
@@ -37,7 +38,7 @@ type tail struct {
 // A writeRole is held by who writes the buffer to the kernel.
 type writeRole struct {
 	sync.Mutex
-	spare   []byte // the buffer that appenders do not use
+	placed  LSN    // up to where the segments have the log
 	asked   uint64 // the segment that the helper was asked for last
 	records int64  // written, ever
 	writes  int64
@@ -87,6 +88,7 @@ func (l *Log) begin(lsn, mark LSN) {
 	}
 	l.reached(lsn)
 	l.in.start, l.in.mark, l.in.state = lsn, mark, running
+	l.in.buf, l.out.placed = l.shared.half(0), lsn
 	if !l.o.noHelper {
 		l.helper.start(func(k uint64) { l.segs.ready(k) }) // the writer meets an error again
 	}
@@ -103,9 +105,9 @@ func (l *Log) Append(payload []byte) (LSN, error) {
 
 	l.in.Lock()
 	for l.in.state == running && len(l.in.buf) > 0 && len(l.in.buf)+size > l.o.BufferBytes {
-		lsn := l.in.start + 1
+		start := l.in.start
 		l.in.Unlock()
-		if err := l.Write(lsn); err != nil {
+		if err := l.place(start + 1); err != nil {
 			return 0, err
 		}
 		l.in.Lock()
@@ -114,9 +116,13 @@ func (l *Log) Append(payload []byte) (LSN, error) {
 	if err := l.appendable(); err != nil {
 		return 0, err
 	}
+	lsn, err := l.in.put(l, KindBatch, crc, payload)
+	if err != nil {
+		return 0, err
+	}
 	l.in.records++
 	l.in.appends++
-	return l.in.put(l, KindBatch, crc, payload), nil
+	return lsn, nil
 }
 
 // appendable returns why there can be no record. in is held.
@@ -133,15 +139,26 @@ func (l *Log) appendable() error {
 	return fmt.Errorf("%w: append before replay", ErrOrder)
 }
 
-// put adds a record to the buffer. t is held.
-func (t *tail) put(l *Log, kind Kind, crc uint32, payload []byte) LSN {
+// put adds a record to the buffer. If that is the tail file, and all before it is
+// in the kernel, so is the record now. t is held.
+func (t *tail) put(l *Log, kind Kind, crc uint32, payload []byte) (LSN, error) {
 	n, size := len(t.buf), recordBytes(len(payload))
+	at := t.start + LSN(n)
 	t.buf = slices.Grow(t.buf, size)[:n+size]
-	putRecord(t.buf[n:], t.start+LSN(n), kind, crc, payload)
+	shared := l.shared.has(t.buf)
+	if !shared {
+		putRecord(t.buf[n:], at, kind, crc, payload)
+	} else if err := putShared(t.buf[n:], at, kind, crc, payload); err != nil {
+		t.buf = t.buf[:n]
+		return 0, l.stop(fmt.Errorf("append to %s: %w", l.shared.path, err))
+	}
 	t.bytes += int64(size)
-	end := t.start + LSN(len(t.buf))
+	end := at + LSN(size)
 	l.appended.Store(uint64(end))
-	return end
+	if shared {
+		l.written.CompareAndSwap(uint64(at), uint64(end))
+	}
+	return end, nil
 }
 
 // Write returns when everything below lsn is in the kernel, so that it survives
@@ -156,51 +173,72 @@ func (l *Log) Write(lsn LSN) error {
 	if lsn > l.Appended() {
 		return fmt.Errorf("%w: write up to LSN %d of %d", ErrOrder, lsn, l.Appended())
 	}
+	return l.place(lsn)
+}
+
+// place returns when the segments have everything below lsn.
+func (l *Log) place(lsn LSN) error {
 	l.out.Lock()
 	defer l.out.Unlock()
-	if l.Written() >= lsn {
+	if l.out.placed >= lsn {
 		return nil
 	}
 	return l.write()
 }
 
-// write writes what is appended. out is held.
+// write puts into the segments what is appended. out is held.
 func (l *Log) write() error {
 	if err := l.err(); err != nil {
 		return err
 	}
-	buf, start, records := l.take()
-	for at, b := start, buf; len(b) > 0; {
-		n := min(len(b), int(l.segs.size)-int(l.segs.offset(at)))
-		if err := l.writeAt(at, b[:n]); err != nil {
-			return l.stop(fmt.Errorf("write log at %d: %w", at, err))
-		}
-		at, b = at+LSN(n), b[n:]
+	buf, start, records, err := l.take()
+	if err == nil {
+		err = l.writeRun(start, buf)
+	}
+	if err != nil {
+		return l.stop(fmt.Errorf("write log at %d: %w", start, err))
 	}
 	l.out.records += records
-	l.out.spare = buf[:0]
-	if cap(buf) > 2*l.o.BufferBytes { // of a record larger than the bound
-		l.out.spare = nil
+	l.out.placed = start + LSN(len(buf))
+	for {
+		w := l.written.Load() // further, if what follows is in the tail file
+		if w >= uint64(l.out.placed) || l.written.CompareAndSwap(w, uint64(l.out.placed)) {
+			return nil
+		}
 	}
-	l.written.Store(uint64(start) + uint64(len(buf)))
-	return nil
 }
 
 // take gives the appenders the other buffer and returns the one that they have
 // filled, with a mark at its end if there is news for one. Never a mark alone:
 // it would keep an idle log busy. out is held.
-func (l *Log) take() (buf []byte, start LSN, records int64) {
+func (l *Log) take() (buf []byte, start LSN, records int64, err error) {
 	l.in.Lock()
 	defer l.in.Unlock()
-	if durable := l.Durable(); durable > l.in.mark && len(l.in.buf) > 0 {
-		payload := l.in.payload[:]
+	t := &l.in
+	if durable := l.Durable(); durable > t.mark && len(t.buf) > 0 {
+		payload := t.payload[:]
 		binary.LittleEndian.PutUint64(payload, uint64(durable))
-		l.in.put(l, KindMark, payloadCRC(l.o.Salt, payload), payload)
-		l.in.mark = durable
+		if _, err := t.put(l, KindMark, payloadCRC(l.o.Salt, payload), payload); err != nil {
+			return nil, t.start, 0, err
+		}
+		t.mark = durable
 	}
-	buf, start, records = l.in.buf, l.in.start, l.in.records
-	l.in.buf, l.in.start, l.in.records = l.out.spare[:0], start+LSN(len(buf)), 0
-	return buf, start, records
+	buf, start, records = t.buf, t.start, t.records
+	t.half = 1 - t.half
+	t.buf, t.start, t.records = l.shared.half(t.half), start+LSN(len(buf)), 0
+	return buf, start, records, nil
+}
+
+// writeRun writes a run of the log, segment by segment.
+func (l *Log) writeRun(at LSN, b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), int(l.segs.size)-int(l.segs.offset(at)))
+		if err := l.writeAt(at, b[:n]); err != nil {
+			return err
+		}
+		at, b = at+LSN(n), b[n:]
+	}
+	return nil
 }
 
 // writeAt writes b, which lies in one segment.
@@ -281,7 +319,7 @@ func (l *Log) syncOnce(lsn LSN) error {
 
 	l.out.Lock()
 	err := l.write()
-	to, records := l.Written(), l.out.records
+	to, records := l.out.placed, l.out.records
 	l.out.Unlock()
 	if err != nil {
 		return err
