@@ -1,0 +1,86 @@
+package bench
+
+import (
+	"context"
+	"errors"
+
+	"faultline/store"
+
+	"github.com/dustin/go-humanize"
+)
+
+type faultline struct{ memoryBytes int64 }
+
+func (faultline) Name() string    { return "faultline" }
+func (faultline) Version() string { return moduleVersion("faultline") }
+
+func (e faultline) Settings() []string {
+	return []string{
+		"memory budget " + humanize.IBytes(uint64(e.memoryBytes)) + ", other options default",
+		"settled by Checkpoint",
+		"not synced: store.Async, handed to the kernel before the call returns, survives SIGKILL",
+		"synced: store.Sync, fdatasync before the call returns",
+		"readrandom: AppendGet into a buffer of the client",
+	}
+}
+
+func (e faultline) Open(dir string) (DB, error) {
+	db, err := store.Open(dir, &store.Options{MemoryBudget: e.memoryBytes})
+	if err != nil {
+		return nil, err
+	}
+	return faultlineDB{db}, nil
+}
+
+type faultlineDB struct{ *store.DB }
+
+func (db faultlineDB) Put(key, value []byte, sync bool) error {
+	if sync {
+		return db.DB.Put(key, value, store.Sync)
+	}
+	return db.DB.Put(key, value, store.Async)
+}
+
+func (db faultlineDB) NewBatch() Batch                  { return &faultlineBatch{db: db.DB} }
+func (db faultlineDB) NewReader() Reader                { return &faultlineReader{db: db.DB} }
+func (db faultlineDB) Settle(ctx context.Context) error { return db.Checkpoint(ctx) }
+
+func (db faultlineDB) NewIterator() (Iterator, error) {
+	it, err := db.DB.NewIterator(nil)
+	if err != nil {
+		return nil, err
+	}
+	return it, nil
+}
+
+type faultlineBatch struct {
+	db    *store.DB
+	batch store.Batch
+}
+
+func (b *faultlineBatch) Put(key, value []byte) error { return b.batch.Put(key, value) }
+
+func (b *faultlineBatch) Commit() error {
+	_, err := b.db.Apply(&b.batch, store.Async)
+	b.batch.Reset()
+	return err
+}
+
+type faultlineReader struct {
+	db  *store.DB
+	buf []byte
+	sum uint64
+}
+
+func (r *faultlineReader) Get(key []byte) (found bool, err error) {
+	value, err := r.db.AppendGet(r.buf[:0], key)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	r.buf = value
+	r.sum += touch(value)
+	return true, nil
+}

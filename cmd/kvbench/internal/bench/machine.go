@@ -1,0 +1,115 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
+)
+
+// A Machine is where the figures come from.
+type Machine struct {
+	CPU         string  `json:"cpu"`
+	Cores       int     `json:"cores"`
+	MaxProcs    int     `json:"gomaxprocs"`
+	MemoryBytes uint64  `json:"memory_bytes"`
+	Kernel      string  `json:"kernel"`
+	FileSystem  string  `json:"file_system"`
+	Go          string  `json:"go"`
+	Cgo         string  `json:"cgo"` // 1 or 0, as CGO_ENABLED when built
+	ClockNanos  float64 `json:"clock_read_ns"`
+}
+
+// fileSystems are the names of those that a store is likely to be on.
+var fileSystems = map[int64]string{
+	unix.EXT4_SUPER_MAGIC:      "ext2/3/4",
+	unix.XFS_SUPER_MAGIC:       "xfs",
+	unix.BTRFS_SUPER_MAGIC:     "btrfs",
+	unix.TMPFS_MAGIC:           "tmpfs (a sync is free here)",
+	unix.OVERLAYFS_SUPER_MAGIC: "overlayfs",
+	unix.F2FS_SUPER_MAGIC:      "f2fs",
+	unix.NFS_SUPER_MAGIC:       "nfs",
+	0x2fc12fc1:                 "zfs", // fs/zfs, not in x/sys
+}
+
+// newMachine looks at this machine, with dir on the file system in question.
+func newMachine(dir string) (Machine, error) {
+	m := Machine{
+		CPU:        cpuModel(),
+		Cores:      runtime.NumCPU(),
+		MaxProcs:   runtime.GOMAXPROCS(0),
+		Go:         runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
+		Cgo:        "unknown",
+		ClockNanos: clockNanos(),
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return Machine{}, fmt.Errorf("sysinfo: %w", err)
+	}
+	m.MemoryBytes = uint64(info.Totalram) * uint64(info.Unit)
+	var uname unix.Utsname
+	if err := unix.Uname(&uname); err != nil {
+		return Machine{}, fmt.Errorf("uname: %w", err)
+	}
+	m.Kernel = unix.ByteSliceToString(uname.Sysname[:]) + " " + unix.ByteSliceToString(uname.Release[:])
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return Machine{}, fmt.Errorf("statfs %s: %w", dir, err)
+	}
+	m.FileSystem = fmt.Sprintf("type %#x", fs.Type)
+	if name, ok := fileSystems[int64(fs.Type)]; ok {
+		m.FileSystem = name
+	}
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range build.Settings {
+			if s.Key == "CGO_ENABLED" {
+				m.Cgo = s.Value
+			}
+		}
+	}
+	return m, nil
+}
+
+func (m Machine) String() string {
+	return fmt.Sprintf("%d x %s, %s of memory, %s, %s, %s, GOMAXPROCS %d, CGO_ENABLED=%s; reading the clock takes %.0f ns",
+		m.Cores, m.CPU, humanize.IBytes(m.MemoryBytes), m.Kernel, m.FileSystem, m.Go, m.MaxProcs, m.Cgo, m.ClockNanos)
+}
+
+func cpuModel() string {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return "unknown CPU"
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), ":")
+		if strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// clockNanos is what one client.now takes, which is part of every latency: the
+// best of some tries, since others may use the core.
+func clockNanos() float64 {
+	const tries, reads = 16, 10_000
+	c := client{epoch: time.Now()}
+	best := math.Inf(1)
+	for range tries {
+		start := c.now()
+		for range reads - 1 {
+			c.now()
+		}
+		best = min(best, float64(c.now()-start)/reads)
+	}
+	return best
+}

@@ -1,0 +1,70 @@
+package bench
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseWorkloads(t *testing.T) {
+	for _, test := range []struct {
+		list string
+		want []Workload
+		err  string // a part of it
+	}{
+		{list: "fillseq", want: []Workload{{"fillseq", 2}}},
+		{list: "fillsync,fillsync@16", want: []Workload{{"fillsync", 2}, {"fillsync", 16}}},
+		{list: "readseq, seekrandom@1", want: []Workload{{"readseq", 2}, {"seekrandom", 1}}},
+		{list: "fillsync@1024", want: []Workload{{"fillsync", 1024}}},
+		{list: "", err: `unknown workload ""`},
+		{list: "fillseq,", err: `unknown workload ""`},
+		{list: "readall", err: `unknown workload "readall": have fillseq`},
+		{list: "@4", err: `unknown workload ""`},
+		{list: "fillsync@", err: `workload "fillsync@": want 1 to 1024`},
+		{list: "fillsync@x", err: `workload "fillsync@x"`},
+		{list: "fillsync@0", err: `workload "fillsync@0"`},
+		{list: "fillsync@-1", err: `workload "fillsync@-1"`},
+		{list: "fillsync@1025", err: `workload "fillsync@1025"`},
+		{list: "fillsync@1@2", err: `workload "fillsync@1@2"`},
+	} {
+		got, err := ParseWorkloads(strings.Split(test.list, ","), 2)
+		if test.err != "" {
+			if err == nil || !strings.Contains(err.Error(), test.err) {
+				t.Errorf("%q: error %v, want %s", test.list, err, test.err)
+			}
+			continue
+		}
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%q: %v, %v, want %v", test.list, got, err, test.want)
+		}
+	}
+	for _, threads := range []int{0, -1, maxThreads + 1} {
+		if _, err := ParseWorkloads([]string{"fillseq"}, threads); err == nil {
+			t.Errorf("%d threads: no error", threads)
+		}
+	}
+}
+
+// TestOps checks how many operations each workload does of how many keys.
+func TestOps(t *testing.T) {
+	for _, test := range []struct {
+		n, threads int
+		want       map[string]int
+	}{
+		{1_000_000, 1, map[string]int{
+			"fillseq": 1_000_000, "fillrandom": 1_000_000, "fillsync": 10_000, "overwrite": 1_000_000,
+			"readrandom": 1_000_000, "readseq": 1_000_000, "seekrandom": 100_000,
+		}},
+		{500, 4, map[string]int{
+			"fillseq": 500, "fillrandom": 500, "fillsync": 4000, "overwrite": 500,
+			"readrandom": 500, "readseq": 2000, "seekrandom": 1000,
+		}},
+	} {
+		c := Config{N: test.n}
+		for _, name := range WorkloadNames() {
+			if got := (Workload{name, test.threads}).ops(&c); got != test.want[name] {
+				t.Errorf("%s@%d of %d keys: %d operations, want %d", name, test.threads, test.n, got, test.want[name])
+			}
+		}
+	}
+}

@@ -1,0 +1,191 @@
+// Kvbench measures Faultline beside Pebble, in one run, with the workloads of
+// LevelDB's db_bench.
+//
+// It prints a Markdown table; --json keeps all figures. Kvbench faults measures
+// what a page trap costs on this machine.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"faultline/cmd/kvbench/internal/bench"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // the run did not end well
+	exitUsage  = 2 // nothing was run: the command line makes no sense
+)
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	os.Exit(kvbench(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// kvbench runs the command line and returns the exit code.
+func kvbench(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "kvbench: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if run := new(runError); errors.As(err, run) {
+		return exitFailed
+	}
+	return exitUsage // cobra's own errors are about the command line
+}
+
+// A runError is an error that came after the command line was understood.
+type runError struct{ error }
+
+func (e runError) Unwrap() error { return e.error }
+
+// failed makes err a runError, unless it is nil.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return runError{err}
+}
+
+// flags are a bench.Config as the command line has it.
+type flags struct {
+	engines, workloads []string
+	threads            int
+	memory, memTable   string
+	json               string
+	bench.Config
+}
+
+func newCommand() *cobra.Command {
+	var f flags
+	cmd := &cobra.Command{
+		Use:   "kvbench",
+		Short: "Measure Faultline beside Pebble",
+		Long: `Kvbench runs the workloads of LevelDB's db_bench on Faultline and on Pebble, one
+beside the other with the same memory and durability, and prints a table.
+Without flags it runs the canonical list.`,
+		Example: `  kvbench
+  kvbench --workloads fillsync,fillsync@16 --reps 5
+  kvbench --engines faultline --workloads readrandom --cpuprofile cpu.pprof`,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.AddCommand(newFaultsCommand())
+	f.define(cmd)
+	return cmd
+}
+
+// canonical is what runs without flags: the table of docs/bench.md.
+var canonical = []string{
+	"fillseq", "fillrandom", "fillsync", "fillsync@16", "overwrite", "readrandom", "readseq", "seekrandom",
+}
+
+func (f *flags) define(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringSliceVar(&f.engines, "engines", bench.EngineNames, "what to measure")
+	fs.StringSliceVar(&f.workloads, "workloads", canonical, "what to do; name@N for N threads")
+	fs.IntVar(&f.N, "n", 1_000_000, "keys; fillsync does n/100 writes a thread, seekrandom n/10 seeks, at least 1000")
+	fs.IntVar(&f.KeyBytes, "key-size", 16, "bytes in a key")
+	fs.IntVar(&f.ValueBytes, "value-size", 100, "bytes in a value")
+	fs.IntVar(&f.threads, "threads", 1, "clients of a workload that does not say")
+	fs.BoolVar(&f.Sync, "sync", false, "sync every write, not only fillsync's")
+	fs.IntVar(&f.SeekNexts, "seek-nexts", 50, "entries that seekrandom reads after each seek")
+	fs.StringVar(&f.memory, "memory", "1GiB", "memory budget of each engine")
+	fs.IntVar(&f.Reps, "reps", 3, "how often each workload runs on each engine")
+	fs.DurationVar(&f.Duration, "duration", 0, "end each workload after this, done or not")
+	fs.Uint64Var(&f.Seed, "seed", 1, "of keys and values")
+	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
+	fs.StringVar(&f.json, "json", "", "write all figures to this file")
+	fs.StringVar(&f.CPUProfile, "cpuprofile", "",
+		"write CPU profiles of the faultline phases, each to this name with workload and repetition put in")
+	fs.BoolVar(&f.PebbleBloom, "pebble-bloom", true, "give Pebble bloom filters of 10 bits a key")
+	fs.StringVar(&f.memTable, "pebble-memtable", "", "size of Pebble's memtables (default Pebble's own)")
+}
+
+func (f *flags) run(cmd *cobra.Command) error {
+	c, err := f.config()
+	if err != nil {
+		return err
+	}
+	if out := terminal(cmd); out != nil {
+		c.Progress = out
+	}
+	save, err := f.openJSON() // before the run: it would be a pity after it
+	if err != nil {
+		return err
+	}
+	report, err := bench.Run(cmd.Context(), c)
+	if refused := new(bench.ConfigError); errors.As(err, &refused) {
+		return err
+	}
+	if err != nil {
+		return failed(err)
+	}
+	// The file is first: a reader of the table may go away before its end.
+	return failed(errors.Join(save(report), report.WriteMarkdown(cmd.OutOrStdout())))
+}
+
+// config turns the flags that are words into the figures that they mean.
+func (f *flags) config() (bench.Config, error) {
+	c := f.Config
+	c.Engines = f.engines
+	var err error
+	if c.Workloads, err = bench.ParseWorkloads(f.workloads, f.threads); err != nil {
+		return c, err
+	}
+	memory, err := parseBytes("memory", f.memory)
+	if err != nil {
+		return c, err
+	}
+	c.Memory = int64(memory)
+	if f.memTable != "" {
+		c.PebbleMemTable, err = parseBytes("pebble-memtable", f.memTable)
+	}
+	return c, err
+}
+
+// maxMemory is more than a machine has, and fits all types of the engines.
+const maxMemory = 1 << 50
+
+func parseBytes(flag, s string) (uint64, error) {
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n == 0 || n > maxMemory {
+		return 0, fmt.Errorf("invalid argument %q for --%s: want a size such as 512MiB", s, flag)
+	}
+	return n, nil
+}
+
+// openJSON opens the file for all figures, if there is to be one. What it
+// returns writes it, over what it held.
+func (f *flags) openJSON() (save func(*bench.Report) error, err error) {
+	if f.json == "" {
+		return func(*bench.Report) error { return nil }, nil
+	}
+	file, err := os.OpenFile(f.json, os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("--json: %w", err)
+	}
+	return func(r *bench.Report) error {
+		return errors.Join(file.Truncate(0), r.WriteJSON(file), file.Close())
+	}, nil
+}
