@@ -86,9 +86,10 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 	}
 	f.credits.init(c.Credits)
 	f.gate.init()
+	opened := f
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, f.closeFiles())
+			err = errors.Join(err, opened.closeFiles())
 		}
 	}()
 	if f.Pages, err = pagemeta.New(pagemeta.Config{Pages: c.Capacity, Owner: f, TrapOnly: c.TrapOnly}); err != nil {
@@ -186,6 +187,10 @@ func (f *Flusher) End(n int, shard uint64) {
 	f.gate.leave(shard)
 	f.credits.give(n)
 }
+
+// Busy tells whether an operation was inside the gate at some moment of the call;
+// if it says no, what was visible before the call is whole.
+func (f *Flusher) Busy() bool { return f.gate.inside() != 0 }
 
 // Exclusive runs fn with the gate closed: no operation is half done.
 func (f *Flusher) Exclusive(fn func() error) error {

@@ -4,11 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"faultline/internal/disk"
+	"faultline/internal/offheap"
 	"faultline/pagemeta"
 )
 
@@ -57,25 +55,19 @@ type journal struct {
 	head []byte // header and numbers
 }
 
-// init reserves the memory for images: not of the Go heap, which would scan and
-// count it.
-func (j *journal) init(pages int) error {
-	addr, err := unix.MmapPtr(-1, 0, nil, uintptr(pages)*pagemeta.PageBytes,
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	if err != nil {
-		return fmt.Errorf("reserve %d images: %w", pages, err)
-	}
-	j.mem = unsafe.Slice((*byte)(addr), pages*pagemeta.PageBytes)
-	return nil
+// init reserves the memory for images.
+func (j *journal) init(pages int) (err error) {
+	j.mem, err = offheap.Reserve(pages * pagemeta.PageBytes)
+	return err
 }
 
 func (j *journal) close() error {
 	if j.mem == nil {
 		return nil
 	}
-	err := unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(j.mem)), uintptr(len(j.mem)))
+	mem := j.mem
 	j.mem = nil
-	return err
+	return offheap.Free(mem)
 }
 
 // clear says that the images are in their places, so that Open need not write

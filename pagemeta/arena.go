@@ -6,8 +6,7 @@ import (
 	"sync"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
+	"faultline/internal/offheap"
 	"faultline/uffd"
 )
 
@@ -51,47 +50,22 @@ func (a *arena) reserve(size int) error {
 	defer reserved.Unlock()
 	if kept := reserved.free[size]; len(kept) > 0 {
 		mem := kept[len(kept)-1]
-		if err := unix.Mprotect(mem, unix.PROT_READ|unix.PROT_WRITE); err != nil {
-			return fmt.Errorf("mprotect: %w", err)
+		if err := offheap.Unbar(mem); err != nil {
+			return err
 		}
 		reserved.free[size] = kept[:len(kept)-1]
 		a.mem = mem
 		return nil
 	}
-	mem, err := mmap(size, unix.PROT_READ|unix.PROT_WRITE)
+	mem, err := offheap.Reserve(size)
 	a.mem = mem
 	return err
-}
-
-// mmap reserves anonymous memory outside the Go heap. unix.Mmap is not used:
-// its book-keeping offers an Munmap, and there is none here.
-func mmap(size int, prot uintptr) ([]byte, error) {
-	addr, err := unix.MmapPtr(-1, 0, nil, uintptr(size), int(prot),
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	if err != nil {
-		return nil, fmt.Errorf("mmap %d bytes: %w", size, err)
-	}
-	return unsafe.Slice((*byte)(addr), size), nil
 }
 
 // advise keeps the kernel from doing what would lose the protection of a page
 // or show its bytes elsewhere; docs/kernel.md has the reasons.
 func (a *arena) advise() error {
-	for _, adv := range []struct {
-		name string
-		code int
-	}{
-		{"MADV_NOHUGEPAGE", unix.MADV_NOHUGEPAGE},
-		{"MADV_DONTFORK", unix.MADV_DONTFORK},
-		{"MADV_DONTDUMP", unix.MADV_DONTDUMP},
-		{"MADV_UNMERGEABLE", unix.MADV_UNMERGEABLE},
-	} {
-		err := unix.Madvise(a.mem, adv.code)
-		if err != nil && err != unix.EINVAL { // EINVAL: a kernel built without it
-			return fmt.Errorf("madvise %s: %w", adv.name, err)
-		}
-	}
-	return nil
+	return offheap.Advise(a.mem, offheap.NoHugePage, offheap.DontFork, offheap.DontDump, offheap.Unmergeable)
 }
 
 func (a *arena) base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(a.mem))) }
@@ -111,10 +85,8 @@ func (a *arena) close() error {
 	if a.mem == nil {
 		return err
 	}
-	_, mapErr := unix.MmapPtr(-1, 0, unsafe.Pointer(unsafe.SliceData(a.mem)), uintptr(len(a.mem)), unix.PROT_NONE,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED)
-	if mapErr != nil {
-		return errors.Join(err, fmt.Errorf("drop arena: %w", mapErr))
+	if barErr := offheap.Bar(a.mem); barErr != nil {
+		return errors.Join(err, fmt.Errorf("drop arena: %w", barErr))
 	}
 	reserved.Lock()
 	defer reserved.Unlock()

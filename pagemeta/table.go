@@ -1,13 +1,14 @@
 package pagemeta
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
+	"faultline/internal/offheap"
 )
 
 // An Owner keeps the pages on disk. It stands to a Table as a file system's
@@ -40,6 +41,7 @@ type Config struct {
 type Table struct {
 	Config
 	arena *arena
+	mem   []byte          // metas and dirty
 	metas []meta          // one a page
 	dirty []atomic.Uint64 // one bit a page: Dirty, so that Freeze finds it
 	// dirtyWords is how far dirty has been used: nothing is set beyond.
@@ -76,12 +78,12 @@ func New(c Config) (*Table, error) {
 		return nil, err
 	}
 	words := (c.Pages + 63) / 64
-	mem, err := mmap(c.Pages*int(unsafe.Sizeof(meta{}))+words*8, unix.PROT_READ|unix.PROT_WRITE)
+	mem, err := offheap.Reserve(c.Pages*int(unsafe.Sizeof(meta{})) + words*8)
 	if err != nil {
 		a.close()
 		return nil, fmt.Errorf("page table: %w", err)
 	}
-	t := &Table{Config: c, arena: a}
+	t := &Table{Config: c, arena: a, mem: mem}
 	start := unsafe.Pointer(unsafe.SliceData(mem))
 	t.metas = unsafe.Slice((*meta)(start), c.Pages)
 	t.dirty = unsafe.Slice((*atomic.Uint64)(unsafe.Add(start, c.Pages*int(unsafe.Sizeof(meta{})))), words)
@@ -101,11 +103,7 @@ func (t *Table) Close() error {
 	}
 	t.awaitIdle()
 	err := t.arena.close()
-	table := unsafe.Slice((*byte)(unsafe.Pointer(&t.metas[0])), len(t.metas)*int(unsafe.Sizeof(meta{}))+len(t.dirty)*8)
-	if e := unix.Madvise(table, unix.MADV_DONTNEED); e != nil && err == nil {
-		err = fmt.Errorf("drop page table: %w", e)
-	}
-	return err
+	return errors.Join(err, offheap.Drop(t.mem))
 }
 
 // Page returns the memory of page id, which must be below Pages. It may be

@@ -160,6 +160,19 @@ func (db *DB) append(data []byte) (LSN, error) {
 // LSN returns the place after the newest write.
 func (db *DB) LSN() LSN { return db.log.Appended() }
 
+// SeenLSN returns an LSN that covers every write that a reader can have seen
+// before the call: who has waited for it with WaitDurable may tell what was read.
+// LSN alone would not do, for a write is visible a moment before it has one.
+func (db *DB) SeenLSN() LSN {
+	if db.flusher.Busy() {
+		for i := range db.stripes { // held from the first change to the LSN
+			db.stripes[i].Lock()
+			db.stripes[i].Unlock()
+		}
+	}
+	return db.LSN()
+}
+
 // WaitDurable returns when every write below lsn is on disk.
 func (db *DB) WaitDurable(ctx context.Context, lsn LSN) error {
 	return db.waited(db.log.Sync(ctx, lsn))

@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"faultline/internal/disk"
+	"faultline/internal/offheap"
 	"faultline/pagemeta"
 	"faultline/store/tree"
 )
@@ -72,11 +71,11 @@ func (o *Options) withDefaults() (Options, error) {
 		c = *o
 	}
 	if c.MemoryBudget == 0 {
-		var si unix.Sysinfo_t
-		if err := unix.Sysinfo(&si); err != nil {
+		total, err := offheap.Total()
+		if err != nil {
 			return c, fmt.Errorf("size of memory: %w", err)
 		}
-		c.MemoryBudget = int64(si.Totalram) * int64(si.Unit) / 2
+		c.MemoryBudget = total / 2
 	}
 	if c.DirtyBudget == 0 {
 		c.DirtyBudget = c.MemoryBudget / 2

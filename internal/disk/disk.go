@@ -16,10 +16,7 @@ package disk
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // An FS makes, finds and removes files. Names are paths as for package os.
@@ -142,34 +139,6 @@ func (osFS) SyncDir(name string) error {
 
 type osFile struct{ *os.File }
 
-// Sync is fdatasync: fsync would also write the times of the inode.
-func (f osFile) Sync() error {
-	for {
-		err := unix.Fdatasync(int(f.Fd()))
-		if err == nil {
-			return nil
-		}
-		if err != unix.EINTR {
-			return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
-		}
-	}
-}
-
-func (f osFile) Allocate(size int64) error {
-	for {
-		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
-		switch {
-		case err == nil:
-			return nil
-		case err == unix.EINTR:
-			continue
-		case errors.Is(err, errors.ErrUnsupported):
-			return f.grow(size)
-		}
-		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
-	}
-}
-
 // grow makes the file at least size bytes long.
 func (f osFile) grow(size int64) error {
 	have, err := f.Size()
@@ -189,16 +158,3 @@ func (f osFile) Size() (int64, error) {
 	}
 	return st.Size(), nil
 }
-
-// Map locks the pages in memory where the limits of the process allow it: then
-// no store waits for the disk, or meets an error of it.
-func (f osFile) Map(size int) ([]byte, error) {
-	mem, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, &fs.PathError{Op: "mmap", Path: f.Name(), Err: err}
-	}
-	_ = unix.Mlock(mem)
-	return mem, nil
-}
-
-func (f osFile) Unmap(mem []byte) error { return unix.Munmap(mem) }

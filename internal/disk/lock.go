@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrLocked is wrapped by the error of Lock when another process has the lock.
@@ -20,9 +18,9 @@ func Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(f); err != nil {
 		defer f.Close()
-		if err != unix.EWOULDBLOCK {
+		if err != ErrLocked {
 			return nil, fmt.Errorf("lock %s: %w", name, err)
 		}
 		pid, _ := io.ReadAll(io.LimitReader(f, 32))

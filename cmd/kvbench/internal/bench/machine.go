@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"golang.org/x/sys/unix"
 )
 
 // A Machine is where the figures come from.
@@ -27,18 +26,6 @@ type Machine struct {
 	ClockNanos  float64 `json:"clock_read_ns"`
 }
 
-// fileSystems are the names of those that a store is likely to be on.
-var fileSystems = map[int64]string{
-	unix.EXT4_SUPER_MAGIC:      "ext2/3/4",
-	unix.XFS_SUPER_MAGIC:       "xfs",
-	unix.BTRFS_SUPER_MAGIC:     "btrfs",
-	unix.TMPFS_MAGIC:           "tmpfs (a sync is free here)",
-	unix.OVERLAYFS_SUPER_MAGIC: "overlayfs",
-	unix.F2FS_SUPER_MAGIC:      "f2fs",
-	unix.NFS_SUPER_MAGIC:       "nfs",
-	0x2fc12fc1:                 "zfs", // fs/zfs, not in x/sys
-}
-
 // newMachine looks at this machine, with dir on the file system in question.
 func newMachine(dir string) (Machine, error) {
 	m := Machine{
@@ -49,23 +36,8 @@ func newMachine(dir string) (Machine, error) {
 		Cgo:        "unknown",
 		ClockNanos: clockNanos(),
 	}
-	var info unix.Sysinfo_t
-	if err := unix.Sysinfo(&info); err != nil {
-		return Machine{}, fmt.Errorf("sysinfo: %w", err)
-	}
-	m.MemoryBytes = uint64(info.Totalram) * uint64(info.Unit)
-	var uname unix.Utsname
-	if err := unix.Uname(&uname); err != nil {
-		return Machine{}, fmt.Errorf("uname: %w", err)
-	}
-	m.Kernel = unix.ByteSliceToString(uname.Sysname[:]) + " " + unix.ByteSliceToString(uname.Release[:])
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return Machine{}, fmt.Errorf("statfs %s: %w", dir, err)
-	}
-	m.FileSystem = fmt.Sprintf("type %#x", fs.Type)
-	if name, ok := fileSystems[int64(fs.Type)]; ok {
-		m.FileSystem = name
+	if err := m.ask(dir); err != nil {
+		return Machine{}, err
 	}
 	if build, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range build.Settings {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	"golang.org/x/sys/unix"
 )
 
 // A Phase is what one workload on one engine in one repetition came to.
@@ -219,7 +218,7 @@ func quiesce(dir string) error {
 		return err
 	}
 	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
+	if err := syncfs(f); err != nil {
 		return fmt.Errorf("syncfs %s: %w", dir, err)
 	}
 	runtime.GC()
@@ -254,11 +253,3 @@ func profilePath(path string, w Workload, rep int) string {
 
 // A cpuTime is what the process has used since it began.
 type cpuTime struct{ user, system time.Duration }
-
-func cpuNow() cpuTime {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		panic(fmt.Sprintf("getrusage: %v", err)) // no argument can be wrong
-	}
-	return cpuTime{time.Duration(u.Utime.Nano()), time.Duration(u.Stime.Nano())}
-}
