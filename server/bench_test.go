@@ -1,0 +1,93 @@
+package server
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"faultline/store"
+)
+
+// A loop is a connection that sends one pipeline again and again and drops the
+// replies, so that a benchmark sees the server alone.
+type loop struct {
+	net.Conn
+	pipeline string
+	at       int
+	left     int // times that the pipeline is to be sent
+}
+
+func (l *loop) Read(p []byte) (int, error) {
+	if l.left == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, l.pipeline[l.at:])
+	if l.at += n; l.at == len(l.pipeline) {
+		l.at = 0
+		l.left--
+	}
+	return n, nil
+}
+
+func (l *loop) Write(p []byte) (int, error)      { return len(p), nil }
+func (l *loop) SetWriteDeadline(time.Time) error { return nil }
+func (l *loop) SetReadDeadline(time.Time) error  { return nil }
+func (l *loop) Close() error                     { return nil }
+
+// pipelineOf repeats a command 16 times, as redis-benchmark -P 16 does.
+func pipelineOf(command string) string { return strings.Repeat(command, depth) }
+
+const (
+	depth   = 16
+	oneGet  = "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000012345\r\n"
+	oneSet  = "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000012345\r\n$3\r\nxxx\r\n"
+	oneMset = "*5\r\n$4\r\nMSET\r\n$16\r\nkey:000000012345\r\n$3\r\nxxx\r\n$16\r\nkey:000000012346\r\n$3\r\nxxx\r\n"
+	oneDel  = "*2\r\n$3\r\nDEL\r\n$16\r\nkey:000000012345\r\n"
+	onePing = "*1\r\n$4\r\nPING\r\n"
+)
+
+func benchmark(b *testing.B, command string, d store.Durability) {
+	db := openStore(b)
+	if err := db.Put([]byte("key:000000012345"), []byte("xxx"), store.Async); err != nil {
+		b.Fatal(err)
+	}
+	srv := New(db, Options{Durability: d})
+	b.ReportAllocs()
+	b.ResetTimer()
+	run(srv, command, b.N)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*depth), "ns/command")
+}
+
+func run(srv *Server, command string, pipelines int) {
+	srv.admit(&loop{pipeline: pipelineOf(command), left: pipelines})
+	srv.conns.Wait()
+}
+
+func BenchmarkPing(b *testing.B)     { benchmark(b, onePing, store.Async) }
+func BenchmarkGet(b *testing.B)      { benchmark(b, oneGet, store.Async) }
+func BenchmarkGetSync(b *testing.B)  { benchmark(b, oneGet, store.Sync) }
+func BenchmarkSet(b *testing.B)      { benchmark(b, oneSet, store.Async) }
+func BenchmarkSetSync(b *testing.B)  { benchmark(b, oneSet, store.Sync) }
+func BenchmarkMset(b *testing.B)     { benchmark(b, oneMset, store.Async) }
+func BenchmarkDelAsync(b *testing.B) { benchmark(b, oneDel, store.Async) }
+
+// TestAllocations checks that a command costs no allocation: 1000 pipelines may
+// cost no more than the connection itself does.
+func TestAllocations(t *testing.T) {
+	db := openStore(t)
+	if err := db.Put([]byte("key:000000012345"), []byte("xxx"), store.Async); err != nil {
+		t.Fatal(err)
+	}
+	for name, command := range map[string]string{
+		"PING": onePing, "GET": oneGet, "SET": oneSet, "MSET": oneMset, "DEL": oneDel,
+	} {
+		srv := New(db, Options{Durability: store.Async})
+		run(srv, command, 1) // the store may allocate for the first of a kind
+		allocs := testing.AllocsPerRun(5, func() { run(srv, command, 1000) })
+		if perCommand := allocs / (1000 * depth); perCommand > 0.01 {
+			t.Errorf("%s: %.2f allocations a command", name, perCommand)
+		}
+	}
+}

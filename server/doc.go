@@ -1,0 +1,51 @@
+// Package server speaks RESP2 over a store. It knows commands and connections;
+// package resp knows the bytes.
+//
+// # One pipeline
+//
+// A connection is one goroutine. It executes the commands that have arrived,
+// collects their replies, and sends them when no whole command is left or when
+// they fill their buffer:
+//
+//	client              connection                    store
+//	  |-- SET a 1 ---------->|-- Apply(Deferred) -------->|  A  for each command:
+//	  |-- SET b 2 ---------->|-- Apply(Deferred) -------->|     visible, not durable;
+//	  |-- GET c ------------>|-- AppendGet -------------->|     the reply waits
+//	  |                      |-- WaitDurable(newest) ---->|  B  once
+//	  |<-- +OK +OK $1 x -----|                            |  C
+//
+// The store commits in groups, so one sync at B serves the whole pipeline and
+// every connection that waits at that moment.
+//
+// # What a reply promises
+//
+//	durability   B                            a write that was answered survives
+//	sync         WaitDurable                  a power cut
+//	async        WaitWritten                  the end of the process, not of the machine
+//
+// They wait for the LSN of the connection's last write. With sync, replies to
+// reads wait too, for all that they can have seen (SeenLSN), so that a crash does
+// not take back what a client was shown. That costs nothing while nobody writes.
+//
+// When B fails, none of the replies that wait is sent: each may rest on a write
+// that is now in doubt, and a client counts replies, so leaving out some would
+// shift the rest. The client gets one error line and the end of the connection.
+// To it, every command that it has no reply for is in doubt, as after a crash.
+//
+// When the store has stopped itself (store.ErrStopped) writes answer -MISCONF
+// and the cause. Reads go on, from memory, and no longer wait at B, because
+// nothing will become durable any more: they may show writes that were never
+// acknowledged and that a restart takes back.
+//
+// # The end of a connection
+//
+// QUIT, a protocol error, an error of the socket, a failed B, or Shutdown. A
+// panic ends the process, also one that a command set off: it is a bug here or
+// in the store, whose memory is then in doubt, while its log is not. The input
+// cannot set one off by design: package resp has limits for it, and fuzz tests.
+//
+// # Locks
+//
+// Server.mu guards the set of connections, cursors.mu the table of SCAN. Neither
+// is held while the other is taken, nor during a call of the store or a socket.
+package server

@@ -1,0 +1,113 @@
+package server
+
+import (
+	"errors"
+
+	"faultline/store"
+)
+
+func cmdGet(c *conn, args [][]byte) { c.writeValue(args[1]) }
+
+// cmdMget answers an error in the place of a value that cannot be read: its
+// array may be on its way already.
+func cmdMget(c *conn, args [][]byte) {
+	c.out.Array(len(args) - 1)
+	for _, key := range args[1:] {
+		c.writeValue(key)
+		if c.spill(); c.err != nil {
+			return
+		}
+	}
+}
+
+// writeValue answers with the value of key. It does not allocate.
+func (c *conn) writeValue(key []byte) {
+	var err error
+	c.scratch, err = c.srv.db.AppendGet(c.scratch[:0], key)
+	switch {
+	case err == nil:
+		c.out.Bulk(c.scratch)
+	case errors.Is(err, store.ErrNotFound):
+		c.out.Null()
+	default:
+		c.fail(err)
+	}
+}
+
+func cmdExists(c *conn, args [][]byte) {
+	n := int64(0)
+	for _, key := range args[1:] {
+		ok, err := c.srv.db.Has(key)
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		if ok {
+			n++
+		}
+	}
+	c.out.Int(n)
+}
+
+func cmdSet(c *conn, args [][]byte) {
+	if len(args) > 3 {
+		c.out.Error("ERR syntax error") // no option of Redis is known here
+		return
+	}
+	c.batch.Reset()
+	if c.put(args[1], args[2]) && c.apply() {
+		c.out.Status("OK")
+	}
+}
+
+func cmdMset(c *conn, args [][]byte) {
+	if len(args)%2 == 0 {
+		c.wrongArity(c.srv.commands.all["mset"])
+		return
+	}
+	c.batch.Reset()
+	for i := 1; i < len(args); i += 2 {
+		if !c.put(args[i], args[i+1]) {
+			return
+		}
+	}
+	if c.apply() {
+		c.out.Status("OK")
+	}
+}
+
+func cmdDel(c *conn, args [][]byte) {
+	c.batch.Reset()
+	for _, key := range args[1:] {
+		if err := c.batch.Delete(key); err != nil {
+			c.fail(err)
+			return
+		}
+	}
+	if c.apply() {
+		c.out.Int(int64(c.batch.Found()))
+	}
+}
+
+func cmdDbsize(c *conn, _ [][]byte) { c.out.Int(int64(c.srv.db.Len())) }
+
+// put adds a write to c.batch, or answers with the error.
+func (c *conn) put(key, value []byte) (ok bool) {
+	if err := c.batch.Put(key, value); err != nil {
+		c.fail(err)
+		return false
+	}
+	return true
+}
+
+// apply commits c.batch in memory and notes what flush has to wait for, or
+// answers with the error.
+func (c *conn) apply() (ok bool) {
+	lsn, err := c.srv.db.ApplyContext(c.srv.ctx, &c.batch, store.Deferred)
+	if err != nil {
+		c.fail(err)
+		return false
+	}
+	c.wrote, c.hasWrote = max(c.wrote, lsn), true
+	return true
+}

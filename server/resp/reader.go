@@ -1,0 +1,301 @@
+package resp
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+)
+
+// Limits bound what one command may hold. The names in the comments are those
+// of redis.conf.
+type Limits struct {
+	BulkBytes    int // of one argument; proto-max-bulk-len
+	Args         int // of one command; 1 Mi in Redis 6.2
+	InlineBytes  int // of a line; PROTO_INLINE_MAX_SIZE in Redis's server.h
+	CommandBytes int // of one command on the wire; client-query-buffer-limit
+}
+
+// DefaultLimits has Redis's figures, but for bulks of 1 MiB instead of 512 MiB
+// and commands of 64 MiB instead of 1 GiB.
+var DefaultLimits = Limits{
+	BulkBytes:    1 << 20,
+	Args:         1 << 20,
+	InlineBytes:  64 << 10,
+	CommandBytes: 64 << 20,
+}
+
+const (
+	minBufferBytes = 4 << 10  // what an idle connection costs
+	maxBufferBytes = 64 << 10 // kept from one pipeline to the next; larger is given back
+	maxKeptArgs    = 1 << 10  // likewise
+)
+
+// A ProtocolError says why the input is not RESP. The texts are Redis's.
+type ProtocolError string
+
+func (e ProtocolError) Error() string { return "Protocol error: " + string(e) }
+
+// A Reader parses commands. It is not safe for concurrent use.
+//
+//	      start        pos       scanned        len(buf)    cap(buf)
+//	        |           |           |              |           |
+//	+-------+-----------+-----------+--------------+-----------+
+//	| spent | parsed    | no line   | not yet      | free      |
+//	|       | arguments | end here  | looked at    |           |
+//	+-------+-----------+-----------+--------------+-----------+
+//	        |<------ the current command --- ...
+type Reader struct {
+	src io.Reader
+	lim Limits
+	err error // the first protocol error; it stays
+
+	buf     []byte
+	start   int // of the current command
+	pos     int // of the next byte to parse
+	scanned int // no line ends in buf[pos:scanned]
+
+	left  int      // arguments that are to come; 0 between commands
+	size  int      // of the argument to come, -1 before its length is known
+	spans []span   // the arguments parsed so far
+	args  [][]byte // what Next returned
+}
+
+// A span is an argument's place, in bytes from the start of its command: the
+// command itself may move when the buffer does.
+type span struct{ lo, hi int }
+
+// NewReader returns a Reader of src.
+func NewReader(src io.Reader, lim Limits) *Reader {
+	return &Reader{src: src, lim: lim, size: -1}
+}
+
+// Fill reads once from the source. Arguments returned by Next are invalid
+// after it.
+func (r *Reader) Fill() error {
+	r.makeRoom()
+	n, err := r.src.Read(r.buf[len(r.buf):cap(r.buf)])
+	r.buf = r.buf[:len(r.buf)+n]
+	if n > 0 {
+		return nil // an error comes again with the next Fill
+	}
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+// makeRoom moves what is left to the front and, if the buffer was full, doubles
+// it. Next has taken the whole commands, so what moves is one partial command,
+// and moving costs once: from then on it starts at 0 until it is complete.
+func (r *Reader) makeRoom() {
+	rest := r.buf[r.start:]
+	full := len(r.buf) == cap(r.buf)
+	switch {
+	case len(rest) == 0 && cap(r.buf) > maxBufferBytes:
+		r.buf = make([]byte, 0, maxBufferBytes)
+	case full && (cap(r.buf) < maxBufferBytes || len(rest) > cap(r.buf)/2):
+		grown := make([]byte, len(rest), max(2*cap(r.buf), minBufferBytes))
+		copy(grown, rest)
+		r.buf = grown
+	case r.start > 0:
+		r.buf = r.buf[:copy(r.buf, rest)]
+	}
+	r.pos -= r.start
+	r.scanned -= r.start
+	r.start = 0
+}
+
+// Next returns the next command that is in the buffer, name first, or nil if
+// there is no whole one. Its arguments lie in the buffer: they are valid until
+// the next call of Next or Fill. A command without arguments is skipped, as
+// Redis does. After an error, which is a ProtocolError, it returns only that.
+func (r *Reader) Next() ([][]byte, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	done := false
+	for !done && r.err == nil {
+		var more bool
+		switch {
+		case r.left > 0 && r.size < 0:
+			more = r.bulkHeader()
+		case r.left > 0:
+			more, done = r.bulk()
+		case r.pos == len(r.buf):
+			more = true
+		case r.buf[r.pos] == '*':
+			more = r.arrayHeader()
+		default:
+			more, done = r.inline()
+		}
+		if more && r.err == nil {
+			if len(r.buf)-r.start > r.lim.CommandBytes {
+				r.err = ProtocolError("too big command")
+				break
+			}
+			return nil, nil
+		}
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return r.finish(), nil
+}
+
+// finish returns the arguments of the command that ends at pos.
+func (r *Reader) finish() [][]byte {
+	if cap(r.args) > maxKeptArgs && len(r.spans) <= maxKeptArgs {
+		r.args = nil
+	}
+	r.args = r.args[:0]
+	for _, s := range r.spans {
+		// The capacity ends with the argument: an append to it must not
+		// run into the next one.
+		r.args = append(r.args, r.buf[r.start+s.lo:r.start+s.hi:r.start+s.hi])
+	}
+	r.begin()
+	return r.args
+}
+
+// begin makes pos the start of a command.
+func (r *Reader) begin() {
+	r.start = r.pos
+	r.left, r.size = 0, -1
+	if cap(r.spans) > maxKeptArgs {
+		r.spans = nil
+	}
+	r.spans = r.spans[:0]
+}
+
+func (r *Reader) arrayHeader() (more bool) {
+	line, ok := r.line('\r', "too big mbulk count string")
+	if !ok {
+		return true
+	}
+	n, ok := parseInt(line[1:])
+	switch {
+	case !ok || n > int64(r.lim.Args):
+		r.err = ProtocolError("invalid multibulk length")
+	case n <= 0:
+		r.begin()
+	default:
+		r.left = int(n)
+	}
+	return false
+}
+
+func (r *Reader) bulkHeader() (more bool) {
+	if r.pos < len(r.buf) && r.buf[r.pos] != '$' {
+		r.err = ProtocolError(fmt.Sprintf("expected '$', got '%c'", r.buf[r.pos]))
+		return false
+	}
+	line, ok := r.line('\r', "too big bulk count string")
+	if !ok {
+		return true
+	}
+	n, ok := parseInt(line[1:])
+	if !ok || n < 0 || n > int64(r.lim.BulkBytes) {
+		r.err = ProtocolError("invalid bulk length")
+		return false
+	}
+	r.size = int(n)
+	return false
+}
+
+func (r *Reader) bulk() (more, done bool) {
+	end := r.pos + r.size
+	if len(r.buf) < end+2 {
+		return true, false
+	}
+	// Redis does not look at these two bytes. A client that counts wrongly
+	// would have its data executed as commands.
+	if r.buf[end] != '\r' || r.buf[end+1] != '\n' {
+		r.err = ProtocolError("expected CRLF after a bulk")
+		return false, false
+	}
+	r.spans = append(r.spans, span{r.pos - r.start, end - r.start})
+	r.pos = end + 2
+	r.scanned = r.pos
+	r.size = -1
+	r.left--
+	return false, r.left == 0
+}
+
+func (r *Reader) inline() (more, done bool) {
+	line, ok := r.line('\n', "too big inline request")
+	if !ok {
+		return true, false
+	}
+	base := r.pos - len(line) - 1 - r.start
+	line = bytes.TrimSuffix(line, []byte{'\r'})
+	if r.spans, ok = splitInline(r.spans, line, base); !ok {
+		r.err = ProtocolError("unbalanced quotes in request")
+		return false, false
+	}
+	if len(r.spans) == 0 {
+		r.begin()
+		return false, false
+	}
+	return false, true
+}
+
+// line returns the bytes from pos up to end and moves pos behind the line;
+// after a '\r' a '\n' must follow. It goes on where it last stopped looking.
+// A line past the limit is the error tooLong.
+func (r *Reader) line(end byte, tooLong ProtocolError) (line []byte, ok bool) {
+	r.scanned = max(r.scanned, r.pos)
+	i := bytes.IndexByte(r.buf[r.scanned:], end)
+	if i < 0 {
+		r.scanned = len(r.buf)
+	} else {
+		r.scanned += i
+	}
+	if r.scanned-r.pos > r.lim.InlineBytes {
+		r.err = tooLong
+		return nil, false
+	}
+	if i < 0 {
+		return nil, false
+	}
+	next := r.scanned + 1
+	if end == '\r' {
+		if next == len(r.buf) {
+			return nil, false
+		}
+		if r.buf[next] != '\n' {
+			r.err = ProtocolError("expected CRLF after a length")
+			return nil, false
+		}
+		next++
+	}
+	line = r.buf[r.pos:r.scanned]
+	r.pos, r.scanned = next, next
+	return line, true
+}
+
+// maxDigits is more than any limit has, and fewer than overflow an int64.
+const maxDigits = 18
+
+// parseInt takes what Redis's string2ll takes: no plus sign, no leading zero.
+func parseInt(b []byte) (n int64, ok bool) {
+	if len(b) == 1 && b[0] == '0' {
+		return 0, true
+	}
+	neg := len(b) > 0 && b[0] == '-'
+	if neg {
+		b = b[1:]
+	}
+	if len(b) == 0 || len(b) > maxDigits || b[0] == '0' {
+		return 0, false
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	if neg {
+		n = -n
+	}
+	return n, true
+}

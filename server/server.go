@@ -1,0 +1,240 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"faultline/server/resp"
+	"faultline/store"
+)
+
+// A Store is what the server needs of a *store.DB.
+type Store interface {
+	AppendGet(dst, key []byte) ([]byte, error)
+	Has(key []byte) (bool, error)
+	NewIterator(*store.IterOptions) (*store.Iterator, error)
+	Len() uint64
+
+	ApplyContext(context.Context, *store.Batch, store.Durability) (store.LSN, error)
+	SeenLSN() store.LSN
+	WaitDurable(context.Context, store.LSN) error
+	WaitWritten(store.LSN) error
+
+	Metrics() store.Metrics
+}
+
+var _ Store = (*store.DB)(nil)
+
+// Options say how to serve. The zero value of a field means its default.
+type Options struct {
+	Durability   store.Durability // store.Sync or store.Async
+	MaxClients   int              // 0 = 10000, as in Redis
+	Limits       resp.Limits      // zero = resp.DefaultLimits
+	WriteTimeout time.Duration    // for one send to a client that does not read; 0 = 30 s
+	Log          *slog.Logger     // nil = silent
+
+	// For INFO and CONFIG GET only.
+	Version     string
+	Dir         string
+	MemoryBytes int64
+}
+
+func (o *Options) setDefaults() {
+	if o.MaxClients == 0 {
+		o.MaxClients = 10_000
+	}
+	if o.Limits == (resp.Limits{}) {
+		o.Limits = resp.DefaultLimits
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// A Server serves a store to clients. Serve may run on several listeners.
+type Server struct {
+	db       Store
+	opts     Options
+	commands *table
+	cursors  *cursors
+	started  time.Time
+
+	// ctx ends when Shutdown gives up waiting; with it end waits for the log
+	// and for room in the store.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	shutdownAsked chan struct{} // closed by the command SHUTDOWN
+	askOnce       sync.Once
+
+	stopped atomic.Bool // some command met store.ErrStopped; it is logged once
+
+	conns sync.WaitGroup // one for each connection's goroutine
+
+	mu struct {
+		sync.Mutex
+		draining  bool
+		listeners map[net.Listener]struct{}
+		open      map[*conn]struct{}
+		lastID    int64
+	}
+
+	stats struct {
+		accepted, refused atomic.Int64 // connections
+		commands          atomic.Int64 // added at each flush
+	}
+}
+
+// New returns a Server of db, which stays the caller's to close.
+func New(db Store, o Options) *Server {
+	o.setDefaults()
+	s := &Server{
+		db:            db,
+		opts:          o,
+		commands:      newTable(),
+		cursors:       newCursors(),
+		started:       time.Now(),
+		shutdownAsked: make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.mu.listeners = make(map[net.Listener]struct{})
+	s.mu.open = make(map[*conn]struct{})
+	return s
+}
+
+// Serve accepts connections from l until Shutdown, then returns nil; any other
+// end of l is an error. It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	if !s.addListener(l) {
+		return nil
+	}
+	backoff := time.Duration(0)
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			backoff = 0
+			s.stats.accepted.Add(1)
+			s.admit(nc)
+		case s.isDraining():
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			// Out of file descriptors, most likely: those that are open go on.
+			backoff = min(max(2*backoff, 5*time.Millisecond), time.Second)
+			s.opts.Log.Warn("accept", "err", err, "retry_in", backoff)
+			select {
+			case <-time.After(backoff):
+			case <-s.ctx.Done():
+			}
+		}
+	}
+}
+
+// admit starts a connection, or refuses it as Redis does.
+func (s *Server) admit(nc net.Conn) {
+	c := newConn(s, nc)
+	s.mu.Lock()
+	full := len(s.mu.open) >= s.opts.MaxClients
+	ok := !full && !s.mu.draining
+	if ok {
+		s.mu.lastID++
+		c.id = s.mu.lastID
+		s.mu.open[c] = struct{}{}
+		s.conns.Add(1)
+	}
+	s.mu.Unlock()
+	if ok {
+		go c.serve()
+		return
+	}
+	if full {
+		s.stats.refused.Add(1)
+		nc.SetWriteDeadline(time.Now().Add(time.Second))
+		nc.Write([]byte("-ERR max number of clients reached\r\n"))
+	}
+	nc.Close()
+}
+
+// forget takes a connection that has ended out of the set.
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	delete(s.mu.open, c)
+	s.mu.Unlock()
+	s.conns.Done()
+}
+
+// Shutdown stops accepting, and lets each connection execute and answer what it
+// has read; what a client has sent beyond that stays without a reply. It returns
+// once all connections are closed. When ctx ends first, it cuts them off, waits
+// for the calls of the store that are under way, and returns the error of ctx.
+// The store may be closed after either.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.mu.draining = true
+	for l := range s.mu.listeners {
+		l.Close()
+	}
+	for c := range s.mu.open {
+		c.wake()
+	}
+	s.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		s.conns.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		s.cancel()
+		return nil
+	case <-ctx.Done():
+	}
+	s.cancel()
+	s.mu.Lock()
+	for c := range s.mu.open {
+		c.nc.Close()
+	}
+	s.mu.Unlock()
+	<-done
+	return ctx.Err()
+}
+
+// ShutdownAsked is closed when a client has sent SHUTDOWN. Whoever runs the
+// server then calls Shutdown.
+func (s *Server) ShutdownAsked() <-chan struct{} { return s.shutdownAsked }
+
+func (s *Server) askShutdown() { s.askOnce.Do(func() { close(s.shutdownAsked) }) }
+
+func (s *Server) addListener(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.draining {
+		return false
+	}
+	s.mu.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.draining
+}
+
+func (s *Server) openCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.mu.open)
+}
