@@ -26,7 +26,7 @@ type change struct {
 
 	runs   [maxHeight]run // one a level: the keys of a lower one are used above
 	images []*node        // memory for the images of writes
-	leaf   node           // memory for a copy of a leaf
+	copied node           // memory of copyNode
 }
 
 // A write is a page of a change.
@@ -53,8 +53,8 @@ func (c *change) write(id pagemeta.PageID) *node {
 	return image
 }
 
-// writeLeaf is write for a leaf that had version v when it was read.
-func (c *change) writeLeaf(id pagemeta.PageID, v uint64) *node {
+// rewrite is write for a page that had version v when it was read.
+func (c *change) rewrite(id pagemeta.PageID, v uint64) *node {
 	image := c.write(id)
 	w := &c.writes[len(c.writes)-1]
 	w.version, w.checked = v, true
@@ -201,14 +201,14 @@ func (t *Tree) trailTo(key []byte, tr *trail) step {
 	}
 }
 
-// copyLeaf takes a copy of leaf id that is whole, and returns its version.
-func (t *Tree) copyLeaf(c *change, id pagemeta.PageID) (v uint64, s step) {
+// copyNode takes a copy of node id that is whole, and returns its version.
+func (t *Tree) copyNode(c *change, id pagemeta.PageID) (v uint64, s step) {
 	if err := t.pages.Ask(id); err != nil {
 		return 0, step{kind: failed, err: err}
 	}
 	v = t.pages.Version(id)
-	c.leaf = *t.node(id)
-	return v, t.believe(id, v, c.leaf.sane())
+	c.copied = *t.node(id)
+	return v, t.believe(id, v, c.copied.sane())
 }
 
 // planNew makes the superblock, the first bitmap and an empty root.

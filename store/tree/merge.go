@@ -29,6 +29,16 @@ func (t *Tree) merge(op *Op, key []byte) error {
 	}
 }
 
+// A pair is two neighbours under one parent, taken out of their pages: the runs
+// of their level and of the parent's are filled.
+type pair struct {
+	parent      pagemeta.PageID
+	index       int // of right among the children of parent
+	left, right pagemeta.PageID
+	versions    [2]uint64 // of left and right
+	empty       bool      // one of the two has no keys
+}
+
 // planMerge plans one merge, of the node of key on level. more tells that its
 // parent should be merged next.
 func (t *Tree) planMerge(c *change, key []byte, level int) (more bool, s step) {
@@ -40,79 +50,92 @@ func (t *Tree) planMerge(c *change, key []byte, level int) (more bool, s step) {
 		return false, done // the root has no neighbour
 	}
 	above := tr.at(level + 1)
-	parent := t.node(above.id)
-	if parent.count() == 0 {
-		return false, done
+	if t.node(above.id).count() == 0 {
+		return false, done // an only child
 	}
-	index := max(above.index, 1) // of the right one of the two
-	left, okL := parent.child(index - 1)
-	right, okR := parent.child(index)
-	if !okL || !okR || max(int(left), int(right)) >= t.pages.Pages {
-		return false, step{kind: damaged, page: above.id}
+	p := pair{parent: above.id, index: max(above.index, 1)}
+	if s := t.takePair(c, &p, level); s != done {
+		return false, s
 	}
+	r := &c.runs[level]
+	if !r.fits(r.entries) || r.size(r.entries) > mergedBytes && !p.empty {
+		return false, t.planBalance(c, &p, level)
+	}
+	return t.planJoin(c, &p, level), done
+}
 
+// takePair fills p, from its parent and index, and the runs.
+func (t *Tree) takePair(c *change, p *pair, level int) step {
+	parent := t.node(p.parent)
+	var okL, okR bool
+	p.left, okL = parent.child(p.index - 1)
+	p.right, okR = parent.child(p.index)
+	if !okL || !okR || max(int(p.left), int(p.right)) >= t.pages.Pages {
+		return step{kind: damaged, page: p.parent}
+	}
 	up, r := &c.runs[level+1], &c.runs[level]
 	up.reset(level+1, parent.child0())
 	if !up.take(parent) {
-		return false, step{kind: damaged, page: above.id}
+		return step{kind: damaged, page: p.parent}
 	}
-	var versions [2]uint64
-	empty := false
-	for i, id := range [2]pagemeta.PageID{left, right} {
-		v, s := t.copyLeaf(c, id)
+	for i, id := range [2]pagemeta.PageID{p.left, p.right} {
+		v, s := t.copyNode(c, id)
 		if s != done {
-			return false, s
+			return s
 		}
-		versions[i] = v
-		empty = empty || c.leaf.count() == 0
+		p.versions[i] = v
+		p.empty = p.empty || c.copied.count() == 0
 		if i == 0 {
-			r.reset(level, c.leaf.child0())
+			r.reset(level, c.copied.child0())
 		} else if level > 0 {
-			r.entries = append(r.entries, entry{key: up.entries[index-1].key, child: c.leaf.child0()})
+			r.entries = append(r.entries, entry{key: up.entries[p.index-1].key, child: c.copied.child0()})
 		}
-		if !r.take(&c.leaf) {
-			return false, step{kind: damaged, page: id}
+		if !r.take(&c.copied) {
+			return step{kind: damaged, page: id}
 		}
 	}
-	if size := r.size(r.entries); size > mergedBytes && !(empty && r.fits(r.entries)) {
-		return false, t.planBalance(c, empty, left, right, versions, above.id, index)
-	}
-
-	whole := part{0, len(r.entries)}
-	up.entries = append(up.entries[:index-1], up.entries[index:]...)
-	if above.id == Root && len(up.entries) == 0 {
-		r.lay(c.write(Root), whole)
-		c.free(left, c.writeLeaf(left, versions[0]))
-		c.free(right, c.writeLeaf(right, versions[1]))
-		c.height = level + 1
-		return false, done
-	}
-	r.lay(c.writeLeaf(left, versions[0]), whole)
-	c.free(right, c.writeLeaf(right, versions[1]))
-	image := c.write(above.id)
-	up.lay(image, part{0, len(up.entries)})
-	return above.id != Root && image.sparse(), done
+	return done
 }
 
-// planBalance is what is left to do for a node that is empty, or has one child
-// only, while its neighbour is too full to take it in: both share the keys of
-// both. A parent that has no room for the new separator stays as it is.
-func (t *Tree) planBalance(c *change, empty bool, left, right pagemeta.PageID, versions [2]uint64, above pagemeta.PageID, index int) step {
-	level := t.node(above).level()
-	r, up := &c.runs[level-1], &c.runs[level]
-	if !empty {
+// planJoin puts all of a pair into the left one, and gives the right one back. A
+// root that is left with one child takes its place. sparse tells what the parent
+// is then.
+func (t *Tree) planJoin(c *change, p *pair, level int) (sparse bool) {
+	r, up := &c.runs[level], &c.runs[level+1]
+	whole := part{0, len(r.entries)}
+	up.entries = append(up.entries[:p.index-1], up.entries[p.index:]...)
+	if p.parent == Root && len(up.entries) == 0 {
+		r.lay(c.write(Root), whole)
+		c.free(p.left, c.rewrite(p.left, p.versions[0]))
+		c.free(p.right, c.rewrite(p.right, p.versions[1]))
+		c.height = level + 1
+		return false
+	}
+	r.lay(c.rewrite(p.left, p.versions[0]), whole)
+	c.free(p.right, c.rewrite(p.right, p.versions[1]))
+	image := c.write(p.parent)
+	up.lay(image, part{0, len(up.entries)})
+	return p.parent != Root && image.sparse()
+}
+
+// planBalance lets an empty node, or one with a single child, share the keys of a
+// neighbour that is too full to take it in. Other pairs stay as they are, and so
+// does one whose parent has no room for the new separator.
+func (t *Tree) planBalance(c *change, p *pair, level int) step {
+	r, up := &c.runs[level], &c.runs[level+1]
+	if !p.empty {
 		return done
 	}
 	parts := r.cut(false)
 	if len(parts) != 2 {
 		return done
 	}
-	up.entries[index-1].key = r.separator(parts[1])
+	up.entries[p.index-1].key = r.separator(parts[1])
 	if !up.fits(up.entries) {
 		return done
 	}
-	r.lay(c.writeLeaf(left, versions[0]), parts[0])
-	r.lay(c.writeLeaf(right, versions[1]), parts[1])
-	up.lay(c.write(above), part{0, len(up.entries)})
+	r.lay(c.rewrite(p.left, p.versions[0]), parts[0])
+	r.lay(c.rewrite(p.right, p.versions[1]), parts[1])
+	up.lay(c.write(p.parent), part{0, len(up.entries)})
 	return done
 }

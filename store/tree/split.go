@@ -19,19 +19,19 @@ func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
 			return s
 		}
 		leaf := tr.at(0).id
-		v, s := t.copyLeaf(c, leaf)
+		v, s := t.copyNode(c, leaf)
 		if s != done {
 			return s
 		}
 		r := &c.runs[0]
 		r.reset(0, 0)
-		if !r.take(&c.leaf) {
+		if !r.take(&c.copied) {
 			return step{kind: damaged, page: leaf}
 		}
 		var at int
 		at, existed = r.put(key, value)
 		if r.fits(r.entries) {
-			r.lay(c.writeLeaf(leaf, v), part{0, len(r.entries)})
+			r.lay(c.rewrite(leaf, v), part{0, len(r.entries)})
 			return done
 		}
 		tail := tr.tail && at == len(r.entries)-1
@@ -48,7 +48,7 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, tail bool) step {
 		id := tr.at(level).id
 		write := func(to pagemeta.PageID) *node {
 			if level == 0 && to == id {
-				return c.writeLeaf(id, v)
+				return c.rewrite(id, v)
 			}
 			return c.write(to)
 		}
