@@ -8,8 +8,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
+
+	"faultline/internal/memdisk"
 )
 
 // A workload appends, writes, syncs and trims as its seed says, and knows what a
@@ -100,17 +101,6 @@ func (w *workload) recovered(got []string, end LSN) {
 	w.acked, w.written = end, end
 }
 
-// cutAt makes m fail from its nth change on, as if the power had gone before it.
-func (m *memFS) cutAt(n int64) {
-	var ops atomic.Int64
-	m.hook = func(op, path string) error {
-		if ops.Add(1) > n {
-			return errCrash
-		}
-		return nil
-	}
-}
-
 func replayInto(o Options, from LSN) (l *Log, got []string, end LSN, err error) {
 	if l, err = Open(o); err != nil {
 		return nil, nil, 0, err
@@ -133,14 +123,14 @@ func TestCrash(t *testing.T) {
 
 // mappedOptions are testOptions with a tail file, so small that records outgrow
 // it.
-func mappedOptions(m *memFS) Options {
-	m.maps = true
+func mappedOptions(m *memdisk.FS) Options {
+	m.Maps = true
 	o := testOptions(m)
 	o.BufferBytes = 4096
 	return o
 }
 
-func testCrash(t *testing.T, options func(*memFS) Options) {
+func testCrash(t *testing.T, options func(*memdisk.FS) Options) {
 	steps, seeds := 60, uint64(6)
 	if testing.Short() {
 		seeds = 2
@@ -148,18 +138,18 @@ func testCrash(t *testing.T, options func(*memFS) Options) {
 	states := 0
 	for seed := range seeds {
 		for n := int64(0); ; n++ {
-			m, w := newMemFS(), newWorkload(seed)
-			m.cutAt(n)
+			m, w := memdisk.New(), newWorkload(seed)
+			m.CutAt(n)
 			if l, _, _, err := replayInto(options(m), 0); err == nil {
 				err = w.run(l, steps)
-				if err != nil && !errors.Is(err, errCrash) {
+				if err != nil && !errors.Is(err, memdisk.ErrCut) {
 					t.Fatalf("seed %d, cut at %d: %v", seed, n, err)
 				}
 				if err == nil && l.Close() == nil {
 					break // the cut is behind all that there is
 				}
 			}
-			for how := range numLoss {
+			for how := range memdisk.NumLoss {
 				states++
 				name := fmt.Sprintf("seed %d, cut at %d, %v", seed, n, how)
 				crashed := *w
@@ -174,16 +164,16 @@ func testCrash(t *testing.T, options func(*memFS) Options) {
 	t.Logf("%d states", states)
 }
 
-func crashAndGoOn(t *testing.T, name string, options func(*memFS) Options, m *memFS, w *workload, how loss) {
+func crashAndGoOn(t *testing.T, name string, options func(*memdisk.FS) Options, m *memdisk.FS, w *workload, how memdisk.Loss) {
 	// Recovery meets a second power cut, at some change, and perhaps a third.
 	for again := 0; again < 2; again++ {
-		m = m.crash(how, w.rng)
-		m.cutAt(int64(w.rng.IntN(8)))
+		m = m.Crash(how, w.rng)
+		m.CutAt(int64(w.rng.IntN(8)))
 		_, got, end, err := replayInto(options(m), w.from)
-		if how == kill && err == nil && end < w.written {
+		if how == memdisk.Kill && err == nil && end < w.written {
 			t.Errorf("%s, recovery %d: log ends at %d, but %d was in the kernel", name, again, end, w.written)
 		}
-		if err != nil && !errors.Is(err, errCrash) {
+		if err != nil && !errors.Is(err, memdisk.ErrCut) {
 			t.Errorf("%s, recovery %d: %v", name, again, err)
 			return
 		}
@@ -192,12 +182,12 @@ func crashAndGoOn(t *testing.T, name string, options func(*memFS) Options, m *me
 			t.Errorf("%s, recovery %d: %v", name, again, err)
 		}
 	}
-	m = m.crash(how, w.rng)
+	m = m.Crash(how, w.rng)
 	l, got, end, err := replayInto(options(m), w.from)
 	if err == nil {
 		err = w.check(got, end)
 	}
-	if how == kill && err == nil && end < w.written {
+	if how == memdisk.Kill && err == nil && end < w.written {
 		err = fmt.Errorf("log ends at %d, but %d was in the kernel", end, w.written)
 	}
 	if err != nil {
@@ -209,10 +199,10 @@ func crashAndGoOn(t *testing.T, name string, options func(*memFS) Options, m *me
 		t.Errorf("%s, after recovery: %v", name, err)
 		return
 	}
-	if how == kill {
-		how = dropAll // what was recovered must be durable now
+	if how == memdisk.Kill {
+		how = memdisk.Drop // what was recovered must be durable now
 	}
-	m = m.crash(how, w.rng)
+	m = m.Crash(how, w.rng)
 	if _, got, end, err = replayInto(options(m), w.from); err == nil {
 		err = w.check(got, end)
 	}
@@ -225,15 +215,16 @@ func crashAndGoOn(t *testing.T, name string, options func(*memFS) Options, m *me
 // synced and has not, the oracle must find lost records.
 func TestCrashOracle(t *testing.T) {
 	for seed := range uint64(20) {
-		m, w := newMemFS(), newWorkload(seed)
+		m, w := memdisk.New(), newWorkload(seed)
 		l := mustOpen(t, testOptions(m))
 		if err := w.run(l, 60); err != nil {
 			t.Fatal(err)
 		}
-		for _, file := range m.names {
-			file.pending, file.stable = nil, make([]byte, 4096)
+		for _, name := range m.Names() {
+			clear(m.Bytes(name))
 		}
-		_, got, end, err := replayInto(testOptions(m.crash(dropAll, nil)), w.from)
+		m.Settle()
+		_, got, end, err := replayInto(testOptions(m.Crash(memdisk.Drop, nil)), w.from)
 		if err == nil {
 			err = w.check(got, end)
 		}
@@ -248,10 +239,10 @@ func TestCrashOracle(t *testing.T) {
 func TestFailure(t *testing.T) {
 	errDisk := errors.New("disk on fire")
 	for k := int64(1); ; k++ {
-		m, w := newMemFS(), newWorkload(1)
+		m, w := memdisk.New(), newWorkload(1)
 		var ops int64
 		var failedOp, failedSync string
-		m.hook = func(op, path string) error {
+		m.Hook = func(op, path string) error {
 			if op == "sync" && path == failedSync {
 				t.Errorf("%d: second sync of %s", k, path)
 			}
@@ -281,7 +272,7 @@ func TestFailure(t *testing.T) {
 		if failedOp != "remove" { // by Trim, who may fail
 			checkStopped(t, fmt.Sprint(k), l, errDisk)
 		}
-		_, got, end, err := replayInto(testOptions(m.crash(dropAll, nil)), w.from)
+		_, got, end, err := replayInto(testOptions(m.Crash(memdisk.Drop, nil)), w.from)
 		if err == nil {
 			err = w.check(got, end)
 		}
@@ -319,12 +310,12 @@ func checkStopped(t *testing.T, name string, l *Log, cause error) {
 func TestConcurrentCrash(t *testing.T) {
 	const goroutines = 8
 	for n := int64(0); n < 400; n += 7 {
-		m := newMemFS()
+		m := memdisk.New()
 		o := testOptions(m)
 		o.noHelper = false
 		o.BufferBytes = 3000
 		l := mustOpen(t, o)
-		m.cutAt(n)
+		m.CutAt(n)
 
 		var mu sync.Mutex
 		records := map[LSN]string{}
@@ -355,10 +346,10 @@ func TestConcurrentCrash(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if err := l.Close(); err != nil && !errors.Is(err, errCrash) {
+		if err := l.Close(); err != nil && !errors.Is(err, memdisk.ErrCut) {
 			t.Fatalf("cut at %d: %v", n, err)
 		}
-		crashed := m.crash(loss(n)%numLoss, rand.New(rand.NewPCG(uint64(n), 0)))
+		crashed := m.Crash(memdisk.Loss(n)%memdisk.NumLoss, rand.New(rand.NewPCG(uint64(n), 0)))
 		_, got, end, err := replayInto(testOptions(crashed), 0)
 		if err != nil {
 			t.Fatalf("cut at %d: %v", n, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -16,11 +15,12 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"faultline/internal/disk"
+	"faultline/internal/memdisk"
 )
 
-// A script plays a transcript against one log in a memFS.
+// A script plays a transcript against one log in a memdisk.
 type script struct {
-	fs  *memFS
+	fs  *memdisk.FS
 	log *Log
 	old []byte // what save kept
 }
@@ -39,7 +39,7 @@ type script struct {
 //	ls                          names, and how many bytes until only zeros follow
 func TestReplay(t *testing.T) {
 	datadriven.Walk(t, "testdata/log", func(t *testing.T, path string) {
-		s := &script{fs: newMemFS()}
+		s := &script{fs: memdisk.New()}
 		datadriven.RunTest(t, path, s.run)
 	})
 }
@@ -49,12 +49,10 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		d.MaybeScanArgs(t, key, &or)
 		return or
 	}
-	var file *inode
 	name := s.path(arg("seg", 0))
-	if d.HasArg("seg") {
-		if file = s.fs.names[name]; file == nil {
-			return "no such segment\n"
-		}
+	file := s.fs.Bytes(name)
+	if d.HasArg("seg") && file == nil {
+		return "no such segment\n"
 	}
 	switch d.Cmd {
 	case "open":
@@ -77,23 +75,24 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "trim":
 		return result(s.log.Trim(LSN(arg("lsn", 0))), "ok")
 	case "crash":
-		how := keepAll
+		how := memdisk.Keep
 		if d.HasArg("drop") {
-			how = dropAll
+			how = memdisk.Drop
 		}
-		s.fs = s.fs.crash(how, nil)
+		s.fs = s.fs.Crash(how, nil)
 	case "damage":
-		file.data[arg("at", 0)] ^= 1
+		file[arg("at", 0)] ^= 1
 	case "wipe":
-		clear(file.data[arg("from", 0):arg("to", 0)])
+		clear(file[arg("from", 0):arg("to", 0)])
 	case "rm":
-		delete(s.fs.names, name)
+		s.fs.Put(name, nil)
 	case "cutoff":
-		file.data = file.data[:arg("size", 0)]
+		s.fs.Put(name, file[:arg("size", 0)])
 	case "save":
-		s.old = slices.Clone(file.data)
+		s.old = slices.Clone(file)
 	case "restore":
-		copy(file.data[arg("from", 0):], s.old[arg("from", 0):])
+		copy(file[arg("from", 0):], s.old[arg("from", 0):])
+		s.fs.SettleFile(name)
 	case "ls":
 		return s.list()
 	default:
@@ -136,8 +135,8 @@ func (s *script) open(from LSN, salt uint32, readOnly bool) string {
 
 func (s *script) list() string {
 	var out strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(s.fs.names)) {
-		data := s.fs.names[name].data
+	for _, name := range s.fs.Names() {
+		data := s.fs.Bytes(name)
 		n := len(data)
 		for n > 0 && data[n-1] == 0 {
 			n--
@@ -153,7 +152,7 @@ func (s *script) list() string {
 // the old bytes back) it returns.
 func TestResurrection(t *testing.T) {
 	for _, zeros := range []bool{true, false} {
-		m := newMemFS()
+		m := memdisk.New()
 		l := mustOpen(t, testOptions(m))
 		a := mustAppend(t, l, "A")
 		b := mustAppend(t, l, strings.Repeat("B", recordBytes(1)+markBytes-payloadAt))
@@ -161,8 +160,8 @@ func TestResurrection(t *testing.T) {
 		if err := l.Write(l.Appended()); err != nil {
 			t.Fatal(err)
 		}
-		m = m.crash(keepAll, nil)
-		data := m.names[filepath.Join(testDir, "0000000000000000.log")].data
+		m = m.Crash(memdisk.Keep, nil)
+		data := m.Bytes(filepath.Join(testDir, "0000000000000000.log"))
 		clear(data[a:b])
 		before := slices.Clone(data)
 
@@ -171,7 +170,8 @@ func TestResurrection(t *testing.T) {
 			t.Fatalf("after crash 1: %q, want %q", got, want)
 		}
 		if !zeros {
-			copy(m.names[filepath.Join(testDir, "0000000000000000.log")].data, before)
+			copy(m.Bytes(filepath.Join(testDir, "0000000000000000.log")), before)
+			m.SettleFile(filepath.Join(testDir, "0000000000000000.log"))
 		}
 		mustSync(t, l, mustAppend(t, l, "D"))
 
@@ -179,7 +179,7 @@ func TestResurrection(t *testing.T) {
 		if !zeros {
 			want = append(want, "C")
 		}
-		if _, got = replayAll(t, testOptions(m.crash(keepAll, nil)), 0); !slices.Equal(got, want) {
+		if _, got = replayAll(t, testOptions(m.Crash(memdisk.Keep, nil)), 0); !slices.Equal(got, want) {
 			t.Errorf("zeros %t: after crash 2: %q, want %q", zeros, got, want)
 		}
 	}
@@ -187,12 +187,12 @@ func TestResurrection(t *testing.T) {
 
 // TestDuringReplay calls what may be called while fn runs.
 func TestDuringReplay(t *testing.T) {
-	m := newMemFS()
+	m := memdisk.New()
 	l := mustOpen(t, testOptions(m))
 	for range 10 {
 		mustSync(t, l, mustAppend(t, l, strings.Repeat("x", 2000)))
 	}
-	m = m.crash(dropAll, nil)
+	m = m.Crash(memdisk.Drop, nil)
 	l, err := Open(testOptions(m))
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +218,7 @@ func TestDuringReplay(t *testing.T) {
 	if _, err := l.Replay(0, nil); !errors.Is(err, ErrOrder) {
 		t.Errorf("second Replay: %v", err)
 	}
-	if n := len(m.names); n > 4 {
+	if n := len(m.Names()); n > 4 {
 		t.Errorf("%d segments left by Trim", n)
 	}
 	mustSync(t, l, mustAppend(t, l, "y"))
@@ -230,7 +230,7 @@ func TestDuringReplay(t *testing.T) {
 // TestReplayError checks that an error of fn comes out and leaves a log that can
 // only be closed.
 func TestReplayError(t *testing.T) {
-	m := newMemFS()
+	m := memdisk.New()
 	l := mustOpen(t, testOptions(m))
 	mustSync(t, l, mustAppend(t, l, "x"))
 	l, err := Open(testOptions(m))
@@ -257,13 +257,12 @@ func FuzzReplay(f *testing.F) {
 		if len(data) > 1<<20 {
 			t.Skip()
 		}
-		m := newMemFS()
-		data = resize(data, int64(len(data)+4095)/4096*4096)
+		m := memdisk.New()
+		data = append(data, make([]byte, -len(data)&4095)...)
 		for k := range len(data) / 4096 {
 			b := slices.Clone(data[4096*k:][:4096])
-			m.names[filepath.Join(testDir, fmt.Sprintf("%016x.log", k))] = &inode{data: b, stable: slices.Clone(b)}
+			m.Put(filepath.Join(testDir, fmt.Sprintf("%016x.log", k)), b)
 		}
-		m.synct = maps.Clone(m.names)
 		start := LSN(from) * recordAlign
 
 		l, err := Open(testOptions(m))
@@ -291,7 +290,7 @@ func FuzzReplay(f *testing.F) {
 			t.Errorf("durable %d, end %d", l.Durable(), stats.End)
 		}
 		mustSync(t, l, mustAppend(t, l, "appended"))
-		l, again := replayAll(t, testOptions(m.crash(dropAll, nil)), start)
+		l, again := replayAll(t, testOptions(m.Crash(memdisk.Drop, nil)), start)
 		if want := append(found, "appended"); !slices.Equal(again, want) {
 			t.Fatalf("found %q, then %q", want, again)
 		}
@@ -307,7 +306,7 @@ func TestFuzzSeeds(t *testing.T) {
 	if !slices.Contains(os.Args, "-rewrite") {
 		t.Skip("only with -rewrite")
 	}
-	m := newMemFS()
+	m := memdisk.New()
 	l := mustOpen(t, testOptions(m))
 	var ends []LSN
 	for i, n := range []int{0, 1, 7, 300, 3000, 4096, 9000, 20} {
@@ -321,8 +320,8 @@ func TestFuzzSeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log []byte
-	for _, name := range slices.Sorted(maps.Keys(m.names)) {
-		log = append(log, m.names[name].data...)
+	for _, name := range m.Names() {
+		log = append(log, m.Bytes(name)...)
 	}
 	flipped, tornLog := slices.Clone(log), slices.Clone(log)
 	flipped[30] ^= 1

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"faultline/internal/memdisk"
 )
 
 // TestTailCleared takes a tail file of which a power cut has kept one half and
@@ -14,10 +16,10 @@ import (
 // a kill, for which the file must have been zeroed, nor after a power cut that
 // keeps of the tail file only what was synced, for which the zeros must have been.
 func TestTailCleared(t *testing.T) {
-	for _, how := range []loss{kill, dropAll} {
-		m := newMemFS()
+	for _, how := range []memdisk.Loss{memdisk.Kill, memdisk.Drop} {
+		m := memdisk.New()
 		a, b, c := strings.Repeat("a", 1000), strings.Repeat("b", 1000), strings.Repeat("c", 1000)
-		options := func(m *memFS) Options {
+		options := func(m *memdisk.FS) Options {
 			o := mappedOptions(m)
 			o.BufferBytes = 1200 // a record in each half
 			return o
@@ -28,13 +30,14 @@ func TestTailCleared(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		m = m.clone()
-		for name, file := range m.names {
+		m = m.Crash(memdisk.Kill, nil)
+		for _, name := range m.Names() {
 			if name == filepath.Join(testDir, tailName) {
-				clear(file.data[:512])
-				file.stable = slices.Clone(file.data)
+				clear(m.Bytes(name)[:512])
+				m.SettleFile(name)
+			} else {
+				m.Forget(name)
 			}
-			file.data, file.pending = slices.Clone(file.stable), nil
 		}
 
 		l, got, _, err := replayInto(options(m), 0)
@@ -42,13 +45,13 @@ func TestTailCleared(t *testing.T) {
 			t.Fatalf("%v: %d records, %v, want none", how, len(got), err)
 		}
 		end, err := l.Append([]byte(c))
-		if err == nil && how == dropAll {
+		if err == nil && how == memdisk.Drop {
 			err = l.Sync(context.Background(), end)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, got, _, err = replayInto(options(m.crash(how, nil)), 0)
+		_, got, _, err = replayInto(options(m.Crash(how, nil)), 0)
 		if err != nil || len(got) != 1 || got[0] != c {
 			t.Errorf("%v: found %.1q, %v, want only the record after the cut", how, got, err)
 		}
@@ -59,7 +62,7 @@ func TestTailCleared(t *testing.T) {
 // records that outgrow one, kills the process after every record, and looks for
 // all that was appended: none was written by a call.
 func TestTailHalves(t *testing.T) {
-	m := newMemFS()
+	m := memdisk.New()
 	l := mustOpen(t, mappedOptions(m))
 	var want []string
 	for i := range 60 {
@@ -80,7 +83,7 @@ func TestTailHalves(t *testing.T) {
 			t.Errorf("record %d: appended up to %d, %d in the kernel", i, end, l.Written())
 		}
 		for _, readOnly := range []bool{true, false} {
-			o := mappedOptions(m.clone())
+			o := mappedOptions(m.Crash(memdisk.Kill, nil))
 			o.ReadOnly = readOnly
 			r, got, stop, err := replayInto(o, 0)
 			if err != nil || stop < l.Written() || !slices.Equal(got, want[:len(got)]) {

@@ -14,19 +14,20 @@ import (
 	"time"
 
 	"faultline/internal/disk"
+	"faultline/internal/memdisk"
 )
 
 // TestLeader stops the leader inside its fdatasync and looks at what the others
 // can do: Append and Write go on, a follower leaves when its context ends, and
 // one that stays is served by the next group.
 func TestLeader(t *testing.T) {
-	m := newMemFS()
+	m := memdisk.New()
 	l := mustOpen(t, testOptions(m))
 	mustSync(t, l, mustAppend(t, l, "makes the segment"))
 
 	inSync, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	m.hook = func(op, path string) error {
+	m.Hook = func(op, path string) error {
 		if op == "sync" {
 			once.Do(func() {
 				close(inSync)
@@ -70,11 +71,11 @@ func TestLeader(t *testing.T) {
 // enough for all of them.
 func TestGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemFS()
+		m := memdisk.New()
 		l := mustOpen(t, testOptions(m))
 		mustSync(t, l, mustAppend(t, l, "makes the segment"))
 		syncs := 0
-		m.hook = func(op, path string) error {
+		m.Hook = func(op, path string) error {
 			if op == "sync" {
 				syncs++
 				time.Sleep(time.Second) // of the bubble: until all others wait
@@ -99,7 +100,7 @@ func TestGroup(t *testing.T) {
 // ErrClosed.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemFS()
+		m := memdisk.New()
 		o := testOptions(m)
 		o.noHelper = false
 		l := mustOpen(t, o)
@@ -123,7 +124,7 @@ func TestClose(t *testing.T) {
 				t.Errorf("after Close: %v", err)
 			}
 		}
-		if _, got := replayAll(t, testOptions(m.crash(dropAll, nil)), 0); len(got) != 40 {
+		if _, got := replayAll(t, testOptions(m.Crash(memdisk.Drop, nil)), 0); len(got) != 40 {
 			t.Errorf("%d records found", len(got))
 		}
 	})
@@ -131,7 +132,7 @@ func TestClose(t *testing.T) {
 
 // TestAppendLimits checks MaxPayload and the bound of the buffer.
 func TestAppendLimits(t *testing.T) {
-	m := newMemFS()
+	m := memdisk.New()
 	o := testOptions(m)
 	o.SegmentBytes, o.BufferBytes = 1<<20, 1000
 	l := mustOpen(t, o)
@@ -161,7 +162,7 @@ func TestAppendLimits(t *testing.T) {
 // TestReadOnly checks that a log opened read-only changes nothing and refuses
 // what would.
 func TestReadOnly(t *testing.T) {
-	m := newMemFS()
+	m := memdisk.New()
 	o := testOptions(m)
 	o.ReadOnly = true
 	l, got := replayAll(t, o, 0) // of a directory that is not there
@@ -170,7 +171,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	w := mustOpen(t, testOptions(m))
 	mustSync(t, w, mustAppend(t, w, "x"))
-	m.hook = func(op, path string) error {
+	m.Hook = func(op, path string) error {
 		t.Errorf("%s %s", op, path)
 		return nil
 	}
