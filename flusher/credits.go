@@ -31,14 +31,22 @@ func (c *credits) init(total int) {
 // clamp bounds what one operation may reserve, so that two can run.
 func (c *credits) clamp(n int) int { return min(n, int(c.total/2)) }
 
-// tryTake takes n credits, if that leaves writers unhurried.
-func (c *credits) tryTake(n int) bool {
-	if c.free.Add(-int64(n)) >= c.total/paceShare {
-		return true
+// take takes n credits if floor are left then. It never takes some and gives them
+// back: another who fails meanwhile would wait for a wake-up that does not come.
+func (c *credits) take(n int, floor int64) bool {
+	for {
+		free := c.free.Load()
+		if free-int64(n) < floor {
+			return false
+		}
+		if c.free.CompareAndSwap(free, free-int64(n)) {
+			return true
+		}
 	}
-	c.free.Add(int64(n))
-	return false
 }
+
+// unhurried is what must be left so that nobody is slowed down.
+func (c *credits) unhurried() int64 { return c.total / paceShare }
 
 func (c *credits) give(n int) {
 	c.free.Add(int64(n))
@@ -110,10 +118,9 @@ func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
 		if err := f.Err(); err != nil {
 			return err
 		}
-		if c.free.Add(-int64(n)) >= 0 {
+		if c.take(n, 0) {
 			return nil
 		}
-		c.free.Add(int64(n))
 		f.Kick()
 		select {
 		case <-more:

@@ -89,3 +89,35 @@ func TestAwaitCreditsEnds(t *testing.T) {
 		t.Fatal("no round was asked for")
 	}
 }
+
+// TestTakeMeanwhile has two operations try for what only one of them can have,
+// again and again: the one that can must get it every time, though the other
+// fails at the same moment.
+func TestTakeMeanwhile(t *testing.T) {
+	var c credits
+	c.init(100)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if c.take(101, 0) {
+					t.Error("took 101 of 100")
+					return
+				}
+			}
+		}
+	})
+	for i := range 200_000 {
+		if !c.take(100, 0) {
+			t.Errorf("try %d: 100 of 100 refused", i)
+			break
+		}
+		c.give(100)
+	}
+	close(stop)
+	wg.Wait()
+}

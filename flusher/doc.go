@@ -18,7 +18,9 @@
 //	   |                 |                    |   log trimmed ---------->|  D
 //
 // A comes before B because a whole journal is always applied: its images must
-// not hold a change that the log has lost. Rounds do not overlap.
+// not hold a change that the log has lost. In C page 0 comes last, when the other
+// pages are durable: what it says of them holds even if the journal is damaged
+// then. Rounds do not overlap.
 //
 // The cut is consistent because the gate was closed: no operation is half in it.
 // Writers wait only for the freeze, whose length is Metrics.LastPause. Superblock

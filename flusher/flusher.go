@@ -47,7 +47,7 @@ type Flusher struct {
 
 	data    disk.File
 	journal journal
-	round   uint32                // the last round that is in the data file
+	round   atomic.Uint32         // the last round that is in the data file
 	replay  map[uint32]bool       // ReadOnly: pages whose image is in the journal's memory
 	frozen  []pagemeta.FrozenPage // the cut of the running round
 
@@ -64,6 +64,9 @@ type Flusher struct {
 	stopped atomic.Pointer[stopError]
 	metrics metrics
 }
+
+// errClosed is what stops a Flusher that nothing else has stopped.
+var errClosed = errors.New("closed")
 
 // A stopError is why a Flusher has stopped.
 type stopError struct{ cause error }
@@ -141,6 +144,7 @@ func (f *Flusher) Close(ctx context.Context) error {
 		}
 		close(f.quit)
 		<-f.ended
+		_ = f.Stop(errClosed) // no round will come for those who still wait
 		if err == nil && !f.ReadOnly {
 			err = f.journal.file.Sync() // that it was cleared, so that Open need not write it again
 		}
@@ -150,15 +154,15 @@ func (f *Flusher) Close(ctx context.Context) error {
 
 func (f *Flusher) closeFiles() error {
 	var errs []error
+	if f.Pages != nil { // first: it waits for those who read pages
+		errs = append(errs, f.Pages.Close())
+	}
 	for _, file := range []disk.File{f.data, f.journal.file} {
 		if file != nil {
 			errs = append(errs, file.Close())
 		}
 	}
 	errs = append(errs, f.journal.close())
-	if f.Pages != nil {
-		errs = append(errs, f.Pages.Close())
-	}
 	return errors.Join(errs...)
 }
 
@@ -168,7 +172,7 @@ func (f *Flusher) closeFiles() error {
 // that differ in it over cache lines.
 func (f *Flusher) Begin(ctx context.Context, n int, shard uint64) (int, error) {
 	n = f.credits.clamp(n)
-	if !f.credits.tryTake(n) {
+	if !f.credits.take(n, f.credits.unhurried()) {
 		if err := f.awaitCredits(ctx, n); err != nil {
 			return 0, err
 		}

@@ -20,19 +20,21 @@ import (
 //	+--------+------- ... --+---------+---------+- ... -+
 //
 //	header, little-endian:
-//	0        8        12       16       20       24
-//	+--------+--------+--------+--------+--------+
-//	| magic  | crc32c | version| round  |   n    |
-//	+--------+--------+--------+--------+--------+
+//	0        8        12       16       20       24       28
+//	+--------+--------+--------+--------+--------+--------+
+//	| magic  | crc32c | version| round  |   n    | images |
+//	+--------+--------+--------+--------+--------+--------+
 //
 // The page numbers follow the header, 4 bytes each, in ascending order; header
 // and numbers fill t whole pages. The crc covers all that follows it up to the
-// last number. Each image is a page with its own crc, number and round.
+// last number. Each image is a page with its own crc, number and round; images
+// is a crc32c of the page headers of all images, one after the other.
 //
 // The journal is whole if every crc is right, and every image is of the page and
 // the round that the header says. A journal that is not whole is the trace of a
-// crash before step B was complete, and holds nothing: an image of an earlier
-// round that was not overwritten yet has another round in it.
+// crash before step B was complete, and holds nothing. An image that was there
+// before has another round in it, or other bytes: a round that was never complete
+// is made again under its number after a crash, hence images.
 const (
 	journalMagic   = "fltjrnl\n"
 	journalVersion = 1
@@ -41,7 +43,8 @@ const (
 	jVersionAt = 12
 	jRoundAt   = 16
 	jCountAt   = 20
-	jNumbersAt = 24
+	jImagesAt  = 24
+	jNumbersAt = 28
 )
 
 var (
@@ -87,14 +90,24 @@ func (j *journal) images(from, to int) []byte {
 	return j.mem[from*pagemeta.PageBytes : to*pagemeta.PageBytes]
 }
 
+// sum continues images, a crc of page headers, with those of the slots from to
+// to.
+func (j *journal) sum(images uint32, from, to int) uint32 {
+	for i := from; i < to; i++ {
+		images = crc32.Update(images, castagnoli, j.image(i)[:pagemeta.HeaderBytes])
+	}
+	return images
+}
+
 // headBytes is the size of header and numbers of n images: whole pages.
 func headBytes(n int) int {
 	const page = pagemeta.PageBytes
 	return (jNumbersAt + 4*n + page - 1) / page * page
 }
 
-// appendHead appends header and numbers of a round to dst.
-func appendHead(dst []byte, round uint32, cut []pagemeta.FrozenPage) []byte {
+// appendHead appends header and numbers of a round to dst; images is the sum of
+// its images.
+func appendHead(dst []byte, round, images uint32, cut []pagemeta.FrozenPage) []byte {
 	from := len(dst)
 	dst = append(dst, make([]byte, headBytes(len(cut)))...)
 	b := dst[from:]
@@ -102,6 +115,7 @@ func appendHead(dst []byte, round uint32, cut []pagemeta.FrozenPage) []byte {
 	le.PutUint32(b[jVersionAt:], journalVersion)
 	le.PutUint32(b[jRoundAt:], round)
 	le.PutUint32(b[jCountAt:], uint32(len(cut)))
+	le.PutUint32(b[jImagesAt:], images)
 	for i, p := range cut {
 		le.PutUint32(b[jNumbersAt+4*i:], uint32(p.ID))
 	}
@@ -111,22 +125,22 @@ func appendHead(dst []byte, round uint32, cut []pagemeta.FrozenPage) []byte {
 
 // parseHead returns what the head of a journal says: pages has no Heads. It
 // reads only as much of b as the count, checked against its length, allows.
-func parseHead(b []byte) (round uint32, pages []pagemeta.FrozenPage, err error) {
+func parseHead(b []byte) (round, images uint32, pages []pagemeta.FrozenPage, err error) {
 	if len(b) < jNumbersAt || string(b[:jCrcAt]) != journalMagic {
-		return 0, nil, errTorn
+		return 0, 0, nil, errTorn
+	}
+	if v := le.Uint32(b[jVersionAt:]); v != journalVersion {
+		return 0, 0, nil, fmt.Errorf("journal version %d, this program knows %d", v, journalVersion)
 	}
 	n := int(le.Uint32(b[jCountAt:]))
 	if n > (len(b)-jNumbersAt)/4 {
-		return 0, nil, errTorn
+		return 0, 0, nil, errTorn
 	}
 	if le.Uint32(b[jCrcAt:]) != crc32.Checksum(b[jVersionAt:jNumbersAt+4*n], castagnoli) {
-		return 0, nil, errTorn
-	}
-	if v := le.Uint32(b[jVersionAt:]); v != journalVersion {
-		return 0, nil, fmt.Errorf("journal version %d, this program knows %d", v, journalVersion)
+		return 0, 0, nil, errTorn
 	}
 	for i := range n {
 		pages = append(pages, pagemeta.FrozenPage{ID: pagemeta.PageID(le.Uint32(b[jNumbersAt+4*i:]))})
 	}
-	return le.Uint32(b[jRoundAt:]), pages, nil
+	return le.Uint32(b[jRoundAt:]), le.Uint32(b[jImagesAt:]), pages, nil
 }

@@ -25,9 +25,12 @@ func (f *Flusher) recover() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.path("journal"), err)
 	}
-	f.round = round
+	f.round.Store(round)
 	if f.ReadOnly {
 		f.replay = make(map[uint32]bool, len(cut))
+		if n := len(cut); n > 0 && int(cut[n-1].ID) >= f.Capacity {
+			return fmt.Errorf("%s: image of page %d, room for %d pages", f.path("journal"), cut[n-1].ID, f.Capacity)
+		}
 		for i, p := range slices.Backward(cut) { // i <= p.ID, so no image is lost
 			f.replay[uint32(p.ID)] = true
 			*f.journal.image(int(p.ID)) = *f.journal.image(i)
@@ -48,11 +51,11 @@ func (f *Flusher) readJournal() (round uint32, cut []pagemeta.FrozenPage, err er
 	if err != nil {
 		return 0, nil, err
 	}
-	head := make([]byte, min(size, int64(headBytes(f.Capacity))))
+	head := make([]byte, min(size, int64(headBytes(int(size/pagemeta.PageBytes)))))
 	if _, err := j.file.ReadAt(head, 0); err != nil {
 		return 0, nil, err
 	}
-	round, cut, err = parseHead(head)
+	round, images, cut, err := parseHead(head)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -71,6 +74,9 @@ func (f *Flusher) readJournal() (round uint32, cut []pagemeta.FrozenPage, err er
 			return 0, nil, errTorn
 		}
 	}
+	if j.sum(0, 0, len(cut)) != images {
+		return 0, nil, errTorn
+	}
 	return round, cut, nil
 }
 
@@ -82,11 +88,11 @@ func (f *Flusher) readRound() error {
 		return err
 	}
 	var super pagemeta.Page
-	f.round = ^uint32(0) // whatever page 0 has
+	f.round.Store(^uint32(0)) // whatever page 0 has
 	if err := f.ReadPage(0, &super); err != nil {
 		return err
 	}
-	f.round = super.Round()
+	f.round.Store(super.Round())
 	return nil
 }
 
@@ -107,8 +113,11 @@ func (f *Flusher) ReadPage(id pagemeta.PageID, image *pagemeta.Page) error {
 	if err := image.Check(id); err != nil {
 		return f.corrupt(off, err)
 	}
-	if image.Round() > f.round {
-		return f.corrupt(off, fmt.Errorf("page %d: of round %d, the last was %d", id, image.Round(), f.round))
+	if image.Kind() == 0 {
+		return f.corrupt(off, fmt.Errorf("page %d: kind 0", id))
+	}
+	if last := f.round.Load(); image.Round() > last {
+		return f.corrupt(off, fmt.Errorf("page %d: of round %d, the last was %d", id, image.Round(), last))
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (f *Flusher) flush() error {
 	if len(cut) == 0 {
 		return nil
 	}
-	round := f.round + 1
+	round := f.round.Load() + 1
 	if err := f.log.Sync(context.Background(), lsn); err != nil { // A
 		return fmt.Errorf("sync log up to %d before round %d: %w", lsn, round, err)
 	}
@@ -30,7 +30,7 @@ func (f *Flusher) flush() error {
 	if err := f.writeBack(cut); err != nil { // C
 		return fmt.Errorf("write back %d pages: %w", len(cut), err)
 	}
-	f.round = round
+	f.round.Store(round)
 	for _, p := range cut {
 		f.Pages.Written(p.ID)
 	}
@@ -56,7 +56,7 @@ func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, lsn uint64, err error) {
 			return err
 		}
 		if cut, err = f.Pages.Freeze(f.frozen[:0]); err != nil {
-			return err
+			return f.Stop(err) // before the gate opens: a store could trap for ever
 		}
 		f.frozen = cut // its memory is used again by the next round
 		f.heads.enlist(cut)
@@ -73,26 +73,29 @@ const chunkPages = 256
 // and makes the journal whole.
 func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage) error {
 	j := &f.journal
-	j.head = appendHead(j.head[:0], round, cut)
-	if _, err := j.file.WriteAt(j.head, 0); err != nil {
-		return err
-	}
-	base := int64(len(j.head))
+	base, images := int64(headBytes(len(cut))), uint32(0)
 	for from := 0; from < len(cut); from += chunkPages {
 		to := min(from+chunkPages, len(cut))
 		for i := from; i < to; i++ {
 			f.Pages.Capture(cut[i].ID, j.image(i)) // or mkwrite has
 			j.image(i).Seal(cut[i].ID, round)
 		}
+		images = j.sum(images, from, to)
 		if _, err := j.file.WriteAt(j.images(from, to), base+int64(from)*pagemeta.PageBytes); err != nil {
 			return err
 		}
+	}
+	j.head = appendHead(j.head[:0], round, images, cut)
+	if _, err := j.file.WriteAt(j.head, 0); err != nil {
+		return err
 	}
 	return j.file.Sync()
 }
 
 // writeBack writes the images of the cut, which the journal holds, to their
-// places. Neighbours go in one call.
+// places: page 0 last, when the others are durable. It says which round the data
+// file is of, so that even without the journal no page of an earlier round can
+// pass for one of this round, and those of this round show until page 0 does.
 func (f *Flusher) writeBack(cut []pagemeta.FrozenPage) error {
 	if len(cut) == 0 {
 		return nil
@@ -100,9 +103,25 @@ func (f *Flusher) writeBack(cut []pagemeta.FrozenPage) error {
 	if err := f.reserve(int64(cut[len(cut)-1].ID) + 1); err != nil {
 		return err
 	}
-	for from := 0; from < len(cut); {
+	first := 0
+	if cut[0].ID == 0 {
+		first = 1
+	}
+	if err := f.writeRuns(cut, first, len(cut)); err != nil {
+		return err
+	}
+	return f.writeRuns(cut, 0, first)
+}
+
+// writeRuns writes the images of cut[from:end] to their places and syncs them.
+// Neighbours go in one call.
+func (f *Flusher) writeRuns(cut []pagemeta.FrozenPage, from, end int) error {
+	if from == end {
+		return nil
+	}
+	for from < end {
 		to := from + 1
-		for to < len(cut) && to-from < chunkPages && cut[to].ID == cut[to-1].ID+1 {
+		for to < end && to-from < chunkPages && cut[to].ID == cut[to-1].ID+1 {
 			to++
 		}
 		if _, err := f.data.WriteAt(f.journal.images(from, to), int64(cut[from].ID)*pagemeta.PageBytes); err != nil {

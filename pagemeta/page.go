@@ -25,7 +25,8 @@ type PageID uint32
 //	crc32c  over bytes 4 to 4095
 //	number  its PageID, so that a page written to a wrong place is found out
 //	round   the flush round that wrote it: no page may be newer than the superblock
-//	kind    what the page is, for the tree; 0 is never written
+//	kind    what the page is, for the tree; 0 in a page that was made and never
+//	        used: it may be written, and is never read back
 //	0       zero; byte 14 is what Touch stores to
 //
 // Crc, number and round are put into an image when it is captured, and are
@@ -76,9 +77,6 @@ func (p *Page) Check(id PageID) error {
 	}
 	if n := PageID(binary.LittleEndian.Uint32(p[numberAt:])); n != id {
 		return fmt.Errorf("page %d: holds page %d", id, n)
-	}
-	if p.Kind() == 0 {
-		return fmt.Errorf("page %d: kind 0", id)
 	}
 	return nil
 }
