@@ -36,7 +36,11 @@ func (t *Table) Unchanged(id PageID, v uint64) bool {
 // Latch takes the latch of page id if its version is still v: what was read
 // since then is true, and stays true until Unlatch.
 func (t *Table) Latch(id PageID, v uint64) bool {
-	return t.metas[id].latch.CompareAndSwap(v, v+1)
+	if !t.metas[id].latch.CompareAndSwap(v, v+1) {
+		return false
+	}
+	storeFence() // no reader may see the change and still the old version
+	return true
 }
 
 // Unlatch ends what Latch began; changed says whether the page is another now.

@@ -70,8 +70,8 @@ var zeroPage Page
 // New reserves the address space and registers it. The error wraps
 // errors.ErrUnsupported where the machine has no userfaultfd to give.
 func New(c Config) (*Table, error) {
-	if c.Pages <= 0 || c.Pages > 1<<32 {
-		return nil, fmt.Errorf("pagemeta: %d pages: want 1 to %d", c.Pages, 1<<32)
+	if c.Pages <= 0 || uint64(c.Pages) > 1<<32 {
+		return nil, fmt.Errorf("pagemeta: %d pages: want 1 to %d", c.Pages, uint64(1)<<32)
 	}
 	a, err := newArena(c.Pages)
 	if err != nil {
