@@ -14,7 +14,7 @@
 //	   |  spares before    |      segments, ready ones behind      |
 //
 // Append copies a record into a buffer and moves appended. The buffers are a
-// mapped file (shared.go), so written moves along with it: the record survives
+// mapped file (tailfile.go), so written moves along with it: the record survives
 // the process. Where that cannot be, Write moves written up to it with pwrite.
 // Sync puts the buffer into the segments and moves durable up to there with
 // fdatasync, so that the records survive the power.

@@ -87,9 +87,9 @@ type Metrics struct {
 // A Log appends records and makes them durable. Methods are safe for concurrent
 // use; the package comment says which must come first.
 type Log struct {
-	o      Options
-	segs   segments
-	shared shared
+	o    Options
+	segs segments
+	tail tailFile
 
 	// Each only grows. A stale value is an older, still true one.
 	appended atomic.Uint64
@@ -98,7 +98,7 @@ type Log struct {
 
 	stopped atomic.Pointer[error] // nil: running
 
-	in     tail      // appenders
+	in     buffer    // appenders
 	out    writeRole // whoever writes
 	group  group     // who syncs, and who waits for it
 	sync   syncRole
@@ -181,7 +181,7 @@ func (l *Log) Close() error {
 	defer l.sync.Unlock()
 	l.out.Lock()
 	defer l.out.Unlock()
-	return errors.Join(err, l.segs.close(), l.shared.close())
+	return errors.Join(err, l.segs.close(), l.tail.close())
 }
 
 // Metrics returns the counters.

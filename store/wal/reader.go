@@ -69,7 +69,7 @@ func (l *Log) Replay(from LSN, fn func(payload []byte, end LSN) error) (Stats, e
 	if l.o.ReadOnly {
 		return stats, nil
 	}
-	if err := l.shared.open(&l.o); err != nil {
+	if err := l.tail.open(&l.o); err != nil {
 		return stats, fmt.Errorf("open log: %w", err)
 	}
 	l.begin(stats.End, mark)
@@ -110,7 +110,15 @@ func (l *Log) beginReplay(from LSN) error {
 	}
 	l.in.state = replaying
 	l.reached(from)
-	return l.segs.split(l.segs.number(from))
+	k := l.segs.number(from)
+	if err := l.segs.split(k); err != nil {
+		return err
+	}
+	if _, next := l.segs.span(); next == k && l.segs.offset(from) > 0 {
+		return &disk.CorruptError{File: l.segs.path(k), Offset: l.segs.offset(from),
+			Err: errors.New("segment missing, though the log was durable up to here")}
+	}
+	return nil
 }
 
 // reached moves the log's end on to lsn, all of it durable.

@@ -36,7 +36,7 @@ import (
 // and Write is a pwrite.
 const tailName = "tail"
 
-type shared struct {
+type tailFile struct {
 	path string
 	file disk.File
 	mem  []byte // both halves
@@ -44,7 +44,7 @@ type shared struct {
 
 // open makes or clears the tail file and maps it. What it held is in the
 // segments.
-func (s *shared) open(o *Options) (err error) {
+func (s *tailFile) open(o *Options) (err error) {
 	s.path = filepath.Join(o.Dir, tailName)
 	size := int64(2*o.BufferBytes+4095) &^ 4095
 	f, err := o.FS.Open(s.path, true)
@@ -53,7 +53,7 @@ func (s *shared) open(o *Options) (err error) {
 	}
 	mapper, ok := f.(disk.Mapper)
 	if !ok {
-		return errors.Join(f.Close(), o.FS.Remove(s.path))
+		return errors.Join(f.Close(), o.FS.Remove(s.path), o.FS.SyncDir(o.Dir))
 	}
 	defer func() {
 		if err != nil {
@@ -89,14 +89,14 @@ func (s *shared) open(o *Options) (err error) {
 }
 
 // half returns half i, empty.
-func (s *shared) half(i int) []byte {
+func (s *tailFile) half(i int) []byte {
 	n := len(s.mem) / 2
 	return s.mem[i*n : i*n : (i+1)*n]
 }
 
 // has tells whether buf, which is not empty, is in the tail file. A buffer that
 // has outgrown its half is not.
-func (s *shared) has(buf []byte) bool {
+func (s *tailFile) has(buf []byte) bool {
 	n := len(s.mem) / 2
 	return n > 0 && (&buf[0] == &s.mem[0] || &buf[0] == &s.mem[n])
 }
@@ -122,7 +122,7 @@ func caught(err *error, armed bool) {
 	*err = fmt.Errorf("store to a mapped page: %v", r)
 }
 
-func (s *shared) close() error {
+func (s *tailFile) close() error {
 	if s.file == nil {
 		return nil
 	}

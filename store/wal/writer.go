@@ -20,9 +20,9 @@ const (
 	closed
 )
 
-// tail is the end of the log in memory: what was appended since the writer took
+// A buffer is the end of the log in memory: what was appended since the writer took
 // the buffer last.
-type tail struct {
+type buffer struct {
 	sync.Mutex
 	state   state
 	buf     []byte
@@ -88,7 +88,7 @@ func (l *Log) begin(lsn, mark LSN) {
 	}
 	l.reached(lsn)
 	l.in.start, l.in.mark, l.in.state = lsn, mark, running
-	l.in.buf, l.out.placed = l.shared.half(0), lsn
+	l.in.buf, l.out.placed = l.tail.half(0), lsn
 	if !l.o.noHelper {
 		l.helper.start(func(k uint64) { l.segs.ready(k) }) // the writer meets an error again
 	}
@@ -141,16 +141,16 @@ func (l *Log) appendable() error {
 
 // put adds a record to the buffer. If that is the tail file, and all before it is
 // in the kernel, so is the record now. t is held.
-func (t *tail) put(l *Log, kind Kind, crc uint32, payload []byte) (LSN, error) {
+func (t *buffer) put(l *Log, kind Kind, crc uint32, payload []byte) (LSN, error) {
 	n, size := len(t.buf), recordBytes(len(payload))
 	at := t.start + LSN(n)
 	t.buf = slices.Grow(t.buf, size)[:n+size]
-	shared := l.shared.has(t.buf)
+	shared := l.tail.has(t.buf)
 	if !shared {
 		putRecord(t.buf[n:], at, kind, crc, payload)
 	} else if err := putShared(t.buf[n:], at, kind, crc, payload); err != nil {
 		t.buf = t.buf[:n]
-		return 0, l.stop(fmt.Errorf("append to %s: %w", l.shared.path, err))
+		return 0, l.stop(fmt.Errorf("append to %s: %w", l.tail.path, err))
 	}
 	t.bytes += int64(size)
 	end := at + LSN(size)
@@ -225,7 +225,7 @@ func (l *Log) take() (buf []byte, start LSN, records int64, err error) {
 	}
 	buf, start, records = t.buf, t.start, t.records
 	t.half = 1 - t.half
-	t.buf, t.start, t.records = l.shared.half(t.half), start+LSN(len(buf)), 0
+	t.buf, t.start, t.records = l.tail.half(t.half), start+LSN(len(buf)), 0
 	return buf, start, records, nil
 }
 
