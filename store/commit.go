@@ -76,7 +76,7 @@ func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) (LSN, er
 	if err != nil {
 		return 0, err
 	}
-	if uint64(lsn)-db.cutLSN.Load() > uint64(db.opts.LogBytes) {
+	if uint64(lsn) > db.cutLSN.Load()+uint64(db.opts.LogBytes) { // a cut may have come in between
 		db.flusher.Kick()
 	}
 	switch d { // 8
@@ -107,6 +107,10 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 	shard := uint64(b.stripes[0])
 	credits, err := db.flusher.Begin(ctx, dirty, shard) // 2, 3
 	if err != nil {
+		return 0, db.orClosed(err)
+	}
+	if err := db.usable(); err != nil { // Close waits for those only who were inside before
+		db.flusher.End(credits, shard)
 		return 0, err
 	}
 	db.lock(b.stripes)                                      // 4
@@ -167,7 +171,7 @@ func (db *DB) SeenLSN() LSN {
 	if db.flusher.Busy() {
 		for i := range db.stripes { // held from the first change to the LSN
 			db.stripes[i].Lock()
-			db.stripes[i].Unlock()
+			db.stripes[i].Unlock() //lint:ignore SA2001 to have waited is all
 		}
 	}
 	return db.LSN()

@@ -221,6 +221,15 @@ func (db *DB) usable() error {
 	return nil
 }
 
+// orClosed is what err, of a wait for the flusher, means when Close came
+// meanwhile.
+func (db *DB) orClosed(err error) error {
+	if err != nil && db.closed.Load() {
+		return ErrClosed
+	}
+	return err
+}
+
 func (db *DB) writable() error {
 	if db.opts.ReadOnly {
 		return ErrReadOnly
@@ -252,6 +261,9 @@ func (db *DB) Get(key []byte) ([]byte, error) { return db.AppendGet([]byte{}, ke
 // if dst has room. Without such a key it returns dst and ErrNotFound. It takes
 // no lock, and sees a write from when it was made, be it durable or not.
 func (db *DB) AppendGet(dst, key []byte) ([]byte, error) {
+	if db.closed.Load() {
+		return dst, ErrClosed
+	}
 	value, found, err := db.tree.Get(dst, key)
 	switch {
 	case db.closed.Load(): // whatever was read, it may not have been this store
@@ -294,5 +306,5 @@ func (db *DB) Checkpoint(ctx context.Context) error {
 	if err := db.writable(); err != nil {
 		return err
 	}
-	return db.flusher.Checkpoint(ctx)
+	return db.orClosed(db.flusher.Checkpoint(ctx))
 }

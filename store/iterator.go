@@ -77,7 +77,7 @@ func (it *Iterator) Prev() bool { return it.valid && it.check(it.c.Prev()) }
 
 // check ends a move that has come to a key, or not.
 func (it *Iterator) check(ok bool) bool {
-	it.valid = false
+	it.valid, it.err = false, nil
 	switch {
 	case it.db.closed.Load():
 		it.err = ErrClosed

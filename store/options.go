@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"faultline/internal/disk"
@@ -114,5 +115,5 @@ func (o *Options) credits() int { return int(o.DirtyBudget / pagemeta.PageBytes)
 
 // capacity is how many pages the arena has.
 func (o *Options) capacity() int {
-	return int(min((o.MemoryBudget-o.DirtyBudget)/pagemeta.PageBytes, 1<<32))
+	return int(min((o.MemoryBudget-o.DirtyBudget)/pagemeta.PageBytes, math.MaxInt32))
 }

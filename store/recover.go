@@ -38,6 +38,7 @@ func (db *DB) recover() error {
 		return err
 	}
 	db.replayed.Store(replayDone)
+	db.tree.KeepSpare()
 	return nil
 }
 

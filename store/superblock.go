@@ -13,10 +13,10 @@ import (
 // The superblock is page 0 of the data file. It is written in every flush round,
 // with the other pages of the cut, and says what they are. Little-endian:
 //
-//	0        16       24        28       32       48     56      60     64     72
-//	+--------+--------+---------+--------+--------+------+-------+------+------+
-//	| header | magic  | version | segment|  uuid  | lsn  | pages | used | keys |
-//	+--------+--------+---------+--------+--------+------+-------+------+------+
+//	0        16       24        28       32     48    56      60     64     72      76
+//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+
+//	| header | magic  | version | segment| uuid | lsn | pages | used | keys | inner |
+//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+
 //
 //	version  of the format of the whole directory
 //	segment  bytes of a file of the log
@@ -25,6 +25,7 @@ import (
 //	pages    of the data file; what is beyond is not in use
 //	used     pages in use
 //	keys     in the tree
+//	inner    nodes of the tree that are not leaves
 const (
 	superMagic    = "fltline\n"
 	formatVersion = 1
@@ -37,6 +38,7 @@ const (
 	superPagesAt   = 56
 	superUsedAt    = 60
 	superKeysAt    = 64
+	superInnerAt   = 72
 )
 
 var le = binary.LittleEndian
@@ -71,6 +73,7 @@ func (s *superblock) put(p *pagemeta.Page) {
 	le.PutUint32(p[superPagesAt:], s.tree.Pages)
 	le.PutUint32(p[superUsedAt:], s.tree.Used)
 	le.PutUint64(p[superKeysAt:], s.tree.Keys)
+	le.PutUint32(p[superInnerAt:], s.tree.Inner)
 }
 
 // parse reads s from p, whose checksum is right.
@@ -88,6 +91,7 @@ func (s *superblock) parse(p *pagemeta.Page) error {
 		Pages: le.Uint32(p[superPagesAt:]),
 		Used:  le.Uint32(p[superUsedAt:]),
 		Keys:  le.Uint64(p[superKeysAt:]),
+		Inner: le.Uint32(p[superInnerAt:]),
 	}
 	return nil
 }

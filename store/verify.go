@@ -31,11 +31,14 @@ func (db *DB) Verify(ctx context.Context) (Report, error) {
 		return r, err
 	}
 	err := db.flusher.Exclusive(func() (err error) {
+		if err := db.usable(); err != nil {
+			return err
+		}
 		r.Report, err = db.tree.Check(ctx)
 		return err
 	})
 	if err != nil {
-		return r, db.readError(err)
+		return r, db.orClosed(db.readError(err))
 	}
 	switch err := db.Audit(); {
 	case err == nil:

@@ -106,13 +106,16 @@ func (t *Tree) tryChange(op *Op, p plan) (next step, trap pagemeta.Trap) {
 	trap.Commit() // phase 2
 	for i := range c.writes {
 		w := &c.writes[i]
+		t.mu.space.inner += w.image.isInner() - t.node(w.id).isInner()
 		*t.node(w.id) = *w.image
 		t.pages.Unlatch(w.id, true)
 	}
 	t.commitSpace(c)
 	if c.height > 0 {
-		t.mu.space.height.Store(int32(c.height))
+		t.levels.Store(int32(c.height))
 	}
+	t.inner.Store(int32(t.mu.space.inner))
+	t.leaves.Store(int32(t.mu.space.used - t.mu.space.inner))
 	return done, trap
 }
 
@@ -174,25 +177,26 @@ func (tr *trail) at(level int) *crumb { return &tr.crumbs[level] }
 func (t *Tree) trailTo(key []byte, tr *trail) step {
 	tr.tail = true
 	id := Root
-	for first := true; ; first = false {
+	for above := maxHeight; ; {
 		if err := t.pages.Ask(id); err != nil {
 			return step{kind: failed, err: err}
 		}
 		v := t.pages.Version(id)
 		n := t.node(id)
 		level := n.level()
-		if first {
-			if level >= maxHeight {
-				return t.believe(id, v, false)
-			}
+		if !below(level, above) {
+			return t.believe(id, v, false)
+		}
+		if id == Root {
 			tr.height = level + 1
 		}
+		above = level
 		if level == 0 {
 			tr.crumbs[0] = crumb{id: id}
 			return done
 		}
 		index, child, ok := n.childFor(key)
-		if !ok || int(child) >= t.pages.Pages || level >= tr.height {
+		if !ok || int(child) >= t.pages.Pages {
 			return t.believe(id, v, false)
 		}
 		tr.crumbs[level] = crumb{id, index}
@@ -230,6 +234,7 @@ func (t *Tree) planNew(c *change) step {
 	r := &c.runs[0]
 	r.reset(0, 0)
 	r.lay(c.write(Root), part{})
+	c.height = 1
 	return done
 }
 

@@ -37,6 +37,9 @@ func (t *Tree) Check(ctx context.Context) (Report, error) {
 	if ck.Keys != t.Len() {
 		return ck.Report, fmt.Errorf("%w: %d keys in the tree, %d counted", ErrDamaged, ck.Keys, t.Len())
 	}
+	if inner := t.State().Inner; ck.Inner != uint64(inner) {
+		return ck.Report, fmt.Errorf("%w: %d inner nodes in the tree, %d counted", ErrDamaged, ck.Inner, inner)
+	}
 	return ck.Report, ck.bitmaps()
 }
 

@@ -134,7 +134,7 @@ func (c *Cursor) enter() bool {
 
 func (c *Cursor) tryEnter() (next step, trap pagemeta.Trap) {
 	defer c.t.pages.Catch(&trap, pagemeta.Arm())
-	return c.down(Root, c.t.pages.Version(Root), 0), trap
+	return c.down(Root, c.t.pages.Version(Root), maxHeight, 0), trap
 }
 
 // tryStep takes the next leaf in direction dir: it goes up to the first node
@@ -161,31 +161,35 @@ func (c *Cursor) tryStep(dir int) (next step, trap pagemeta.Trap) {
 			return s, trap
 		}
 		b.index = index
-		return c.down(child, v, dir), trap
+		return c.down(child, v, level, dir), trap
 	}
 	c.height = 0
 	return done, trap
 }
 
-// down goes from node id, which had version v when it was found, to a leaf, and
-// copies it: the leaf of c.key or, if the cursor is on its way in direction dir,
+// down goes from node id, which had version v when it was found below a node of
+// level above, to a leaf, and copies it: the leaf of c.key or, if the cursor is on its way in direction dir,
 // the nearest one. It runs inside a boundary.
-func (c *Cursor) down(id pagemeta.PageID, v uint64, dir int) step {
+func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 	for {
 		if err := c.t.pages.Ask(id); err != nil {
 			return step{kind: failed, err: err}
 		}
 		n := c.t.node(id)
 		level := n.level()
+		if !below(level, above) {
+			return c.t.believe(id, v, false)
+		}
+		above = level
 		if level == 0 {
 			c.leaf = *n
 			if id == Root {
 				c.height = 1
 			}
-			return c.t.believe(id, v, c.leaf.sane())
+			return c.t.believe(id, v, c.leaf.sane() && c.leaf.Kind() == KindLeaf)
 		}
 		index, child, ok := n.toward(c.key, dir)
-		if !ok || int(child) >= c.t.pages.Pages || level >= maxHeight {
+		if !ok || int(child) >= c.t.pages.Pages {
 			return c.t.believe(id, v, false)
 		}
 		cv := c.t.pages.Version(child)

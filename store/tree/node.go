@@ -78,13 +78,21 @@ const _ = uint(room - 3*(slotBytes+innerCellBytes+MaxKeyBytes))
 // Kinds of pages. Zero is none.
 const (
 	KindSuper  = 1 + iota // page 0
-	KindBitmap            // which pages are in use, see alloc.go
+	KindBitmap            // which pages are in use, see space.go
 	KindLeaf
 	KindInner
 	KindFree // was a node once
 )
 
 var le = binary.LittleEndian
+
+// isInner is 1 for an inner node.
+func (n *node) isInner() int {
+	if n.Kind() == KindInner {
+		return 1
+	}
+	return 0
+}
 
 func (n *node) level() int       { return int(le.Uint16(n[levelAt:])) }
 func (n *node) count() int       { return int(le.Uint16(n[countAt:])) }

@@ -2,7 +2,6 @@ package tree
 
 import (
 	"math/bits"
-	"sync/atomic"
 
 	"faultline/pagemeta"
 )
@@ -24,21 +23,43 @@ const (
 const _ = uint(-(groupPages % 64))
 
 // space is what the tree knows of the pages of the file. It is guarded by the
-// tree's mutex but for height.
+// tree's mutex.
 type space struct {
 	limit    int // pages that there can be
+	spare    int // of these, kept for recovery
 	pages    int // pages of the file: all beyond are free
 	groups   int // groups whose bitmap has been made
 	used     int // pages in use
+	inner    int // of these, inner nodes
 	promised int // pages kept for operations under way
 	next     int // no page below it is free
-	height   atomic.Int32
 }
 
-func (s *space) init(limit, pages, used int) {
-	s.limit, s.pages, s.used = limit, pages, used
-	s.groups = (pages + groupPages - 1) / groupPages
-	s.height.Store(1)
+func (s *space) init(limit int, st State) {
+	if limit%groupPages <= bitmapPage { // no group without its bitmap
+		limit -= limit % groupPages
+	}
+	s.limit = limit
+	s.pages, s.used, s.inner = int(st.Pages), int(st.Used), int(st.Inner)
+	s.groups = groupsOf(s.pages)
+}
+
+// groupsOf is how many groups a file of so many pages has.
+func groupsOf(pages int) int { return (pages + groupPages - 1) / groupPages }
+
+// free is how many pages may be taken: bitmaps that are still to be made are not
+// among them.
+func (s *space) free() int {
+	return s.limit - s.spare - s.used - (groupsOf(s.limit) - s.groups)
+}
+
+// KeepSpare keeps a few pages of those that there can be for the next recovery.
+// The log makes the same changes again, but not in the same order between keys,
+// so its tree may need a little more room than the one that was lost.
+func (t *Tree) KeepSpare() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.space.spare = t.mu.space.limit/64 + 8
 }
 
 // Promise keeps n pages of the file for op, or fails with ErrFull. Without it an
@@ -47,7 +68,7 @@ func (t *Tree) Promise(op *Op, n int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.mu.space
-	if s.used+s.promised+n > s.limit {
+	if n > s.free()-s.promised {
 		return ErrFull
 	}
 	s.promised += n
@@ -82,7 +103,7 @@ func bitmapOf(id pagemeta.PageID) pagemeta.PageID {
 // runs inside a boundary: it reads bitmap pages.
 func (t *Tree) alloc(c *change) (pagemeta.PageID, error) {
 	s := &t.mu.space
-	if s.used+len(c.allocs)+s.promised-c.op.pages >= s.limit {
+	if len(c.allocs) >= s.free()-(s.promised-c.op.pages) {
 		return 0, ErrFull
 	}
 	if len(c.allocs) == 0 {
@@ -149,7 +170,7 @@ func (t *Tree) commitSpace(c *change) {
 	s := &t.mu.space
 	for _, id := range c.allocs {
 		b := t.pages.Page(bitmapOf(id))
-		for g := s.groups; g <= int(id)/groupPages; g++ {
+		if int(id)/groupPages >= s.groups {
 			b.SetKind(KindBitmap)
 			at, mask := bit(b, bitmapOf(id))
 			*at |= mask

@@ -34,6 +34,9 @@ type Tree struct {
 	pages *pagemeta.Table
 	keys  atomic.Int64
 
+	// What the tree is like, for estimates: stale by a change or two.
+	inner, leaves, levels atomic.Int32
+
 	mu struct { // structure changes: one at a time
 		sync.Mutex
 		change change
@@ -45,7 +48,7 @@ type Tree struct {
 // change like any other.
 func New(pages *pagemeta.Table) (*Tree, error) {
 	t := &Tree{pages: pages}
-	t.mu.space.init(pages.Pages, 0, 0)
+	t.mu.space.init(pages.Pages, State{})
 	return t, t.restructure(&Op{}, t.planNew)
 }
 
@@ -53,6 +56,7 @@ func New(pages *pagemeta.Table) (*Tree, error) {
 type State struct {
 	Pages uint32 // pages of the data file
 	Used  uint32 // pages in use
+	Inner uint32 // of these, inner nodes
 	Keys  uint64
 }
 
@@ -63,7 +67,7 @@ func Open(pages *pagemeta.Table, s State) (*Tree, error) {
 	}
 	t := &Tree{pages: pages}
 	t.keys.Store(int64(s.Keys))
-	t.mu.space.init(pages.Pages, int(s.Pages), int(s.Used))
+	t.mu.space.init(pages.Pages, s)
 	return t, t.restructure(&Op{}, t.planOpen)
 }
 
@@ -71,7 +75,8 @@ func Open(pages *pagemeta.Table, s State) (*Tree, error) {
 func (t *Tree) State() State {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return State{Pages: uint32(t.mu.space.pages), Used: uint32(t.mu.space.used), Keys: uint64(t.keys.Load())}
+	s := &t.mu.space
+	return State{Pages: uint32(s.pages), Used: uint32(s.used), Inner: uint32(s.inner), Keys: uint64(t.keys.Load())}
 }
 
 // Len returns the number of keys.
@@ -82,7 +87,7 @@ func (t *Tree) Len() uint64 { return uint64(t.keys.Load()) }
 func (t *Tree) Get(dst, key []byte) (value []byte, found bool, err error) {
 	for {
 		value, found, next, trap := t.tryGet(dst, key)
-		if next == done {
+		if next == done && !trap.Hit() {
 			return value, found, nil
 		}
 		if err := t.again(next, &trap, pagemeta.ToRead); err != nil {
@@ -155,6 +160,12 @@ func (t *Tree) again(s step, trap *pagemeta.Trap, intent pagemeta.Intent) error 
 
 func (t *Tree) node(id pagemeta.PageID) *node { return (*node)(t.pages.Page(id)) }
 
+// below tells whether a node of this level may be a child of one of the level
+// above; maxHeight is above the root. A damaged tree must not lead in circles.
+func below(level, above int) bool {
+	return level == above-1 || above == maxHeight && level < maxHeight
+}
+
 // descend goes from the root to the leaf that key belongs to, and returns it
 // with its version. It runs inside a boundary.
 //
@@ -164,14 +175,16 @@ func (t *Tree) node(id pagemeta.PageID) *node { return (*node)(t.pages.Page(id))
 func (t *Tree) descend(key []byte) (pagemeta.PageID, uint64, step) {
 	id := Root
 	v := t.pages.Version(id)
-	for {
+	for above := maxHeight; ; {
 		if err := t.pages.Ask(id); err != nil {
 			return 0, 0, step{kind: failed, err: err}
 		}
 		n := t.node(id)
-		if n.level() == 0 {
-			return id, v, t.believe(id, v, true)
+		level := n.level()
+		if level == 0 || !below(level, above) {
+			return id, v, t.believe(id, v, n.Kind() == KindLeaf && level < above)
 		}
+		above = level
 		_, child, ok := n.childFor(key)
 		if !ok || int(child) >= t.pages.Pages {
 			return 0, 0, t.believe(id, v, false)
@@ -195,6 +208,7 @@ func (t *Tree) Put(op *Op, key, value []byte) (existed bool, err error) {
 	for {
 		f, next, trap := t.tryPut(key, value)
 		switch {
+		case trap.Hit():
 		case next == done && f == full:
 			if existed, err = t.putAnew(op, key, value); err == nil && !existed {
 				t.keys.Add(1)
@@ -255,7 +269,7 @@ func (n *node) Kind() byte { return (*pagemeta.Page)(n).Kind() }
 func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 	for {
 		existed, sparse, next, trap := t.tryDelete(key)
-		if next == done {
+		if next == done && !trap.Hit() {
 			if existed {
 				t.keys.Add(-1)
 			}
@@ -294,18 +308,19 @@ func (t *Tree) tryDelete(key []byte) (existed, sparse bool, next step, trap page
 // Credits returns how many pages n writes of together bytes of keys and values
 // may make Dirty at worst, and how many pages they may add to the file.
 //
-// A write that needs no split changes its leaf. A leaf is split when it is full,
-// so splits come at most once for each half page of what is put, but for entries
-// near a page in size, each of which may make two leaves; a split may go up to
-// the root.
+// A leaf that is full is split by any put to it, however small: once each, and
+// then once for each half page of what is put. Entries near a page in size may
+// make two leaves. Each split puts one key into an inner node, for which the same
+// holds. The root may be split, and its parts get new pages.
 func (t *Tree) Credits(n, bytes int) (dirty, grow int) {
-	height := t.height()
-	splits := min(n, 4*bytes/room+n*(maxSlotBytes)/room+1)
-	grow = 2*splits + 2*height + 2
-	return n + 2*splits + grow + splits*height + 2, grow
+	inner, leaves, height := int(t.inner.Load()), int(t.leaves.Load()), t.height()
+	const half = room / 4 // of a node, at the worst cut
+	large := 3 * bytes / room
+	splits := min(n, leaves+bytes/half+1)
+	above := min(splits+large, inner+(bytes+(splits+large)*(slotBytes+innerCellBytes))/half) + height
+	grow = splits + large + above + 2
+	return min(n, leaves) + min(splits, inner) + height + grow + 2, grow
 }
 
-const maxSlotBytes = 2 * (slotBytes + innerCellBytes)
-
 // height is the number of levels. It may be stale by one.
-func (t *Tree) height() int { return int(t.mu.space.height.Load()) }
+func (t *Tree) height() int { return int(t.levels.Load()) }
