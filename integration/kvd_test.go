@@ -106,13 +106,15 @@ func startKvd(t *testing.T, dir string, procs int, flags ...string) *kvd {
 	go k.readLog(stderr)
 	t.Cleanup(func() {
 		if !k.exited {
-			k.cmd.Process.Kill()
+			k.cmd.Process.Kill() // too late if it has died of itself: its state tells
+			for range k.lines {  // all that it has said, a crash dump too
+			}
 			k.cmd.Wait()
 		}
 		if t.Failed() {
 			k.mu.Lock()
 			defer k.mu.Unlock()
-			t.Logf("log of kvd %s:\n%s", strings.Join(args, " "), k.log.Bytes())
+			t.Logf("kvd %s: %v; its log:\n%s", strings.Join(args, " "), k.cmd.ProcessState, k.log.Bytes())
 		}
 	})
 	k.addr = k.waitLog(listening)[1]
