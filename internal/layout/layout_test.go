@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"internal/memdisk":           {"internal/disk"},
 	"internal/offheap":           nil,
 	"pagemeta":                   {"internal/offheap", "uffd"},
+	"pagemeta/model":             nil,
 	"flusher":                    {"internal/disk", "internal/offheap", "pagemeta"},
 	"store/wal":                  {"internal/disk"},
 	"store/tree":                 {"pagemeta"},

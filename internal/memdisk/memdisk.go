@@ -224,6 +224,13 @@ func (m *FS) Bytes(name string) []byte {
 	return nil
 }
 
+// Durable returns what of a file's contents is durable.
+func (m *FS) Durable(name string) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.names[name].durable
+}
+
 // Put makes a file of data, durable, in place of what had the name; with nil data
 // there is none.
 func (m *FS) Put(name string, data []byte) {
