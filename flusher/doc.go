@@ -18,7 +18,9 @@
 //	   |                 |                    |   log trimmed ---------->|  D
 //
 // A comes before B because a whole journal is always applied: its images must
-// not hold a change that the log has lost. In C page 0 comes last, when the other
+// not hold a change that the log has lost. Were the log behind, new operations
+// would get the LSNs of lost ones, and a journal that was torn could become whole
+// again with the page 0 of another round of the same number (pagemeta/model). In C page 0 comes last, when the other
 // pages are durable: what it says of them holds even if the journal is damaged
 // then. Rounds do not overlap.
 //

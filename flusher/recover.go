@@ -37,6 +37,11 @@ func (f *Flusher) recover() error {
 		}
 		return nil
 	}
+	// The process may have died between the journal's writes and its sync: what was
+	// read came from the kernel, and pages written in place now could outlive it.
+	if err := f.journal.file.Sync(); err != nil {
+		return err
+	}
 	if err := f.writeBack(cut); err != nil {
 		return fmt.Errorf("write %d pages of the journal back: %w", len(cut), err)
 	}
