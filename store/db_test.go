@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"faultline/internal/disk"
 )
 
 // smallOptions make rounds come often.
@@ -26,9 +28,14 @@ func smallOptions(trapOnly bool) *Options {
 	}
 }
 
+// open opens a store whose files can be made to stand still, for crashed.
 func open(t testing.TB, dir string, o *Options) *DB {
 	t.Helper()
-	db, err := Open(dir, o)
+	still := *o
+	if still.fs == nil {
+		still.fs = &stillFS{FS: disk.OS}
+	}
+	db, err := Open(dir, &still)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +48,9 @@ func open(t testing.TB, dir string, o *Options) *DB {
 func crashed(t testing.TB, db *DB) string {
 	t.Helper()
 	dir := t.TempDir()
+	still := db.opts.fs.(*stillFS)
+	still.moving.Lock() // a round may be running
+	defer still.moving.Unlock()
 	if err := os.CopyFS(filepath.Join(dir, "copy"), os.DirFS(db.dir)); err != nil {
 		t.Fatal(err)
 	}

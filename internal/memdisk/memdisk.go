@@ -75,10 +75,55 @@ func (s step) apply(names map[string]*inode) {
 }
 
 type inode struct {
-	data    []byte  // as it is read
-	durable []byte  // as of the last Sync
+	now     content // as it is read
+	durable content // as of the last Sync
 	pending []write // since then
-	mapped  bool    // data is stored to, too
+	mapped  bool    // now is stored to, too
+}
+
+// A content is what a file holds: data, and zeros from there to size. Files are
+// often much longer than what was ever written to them.
+type content struct {
+	data []byte
+	size int64
+}
+
+func (c *content) clone() content { return content{slices.Clone(c.data), c.size} }
+
+// whole returns all bytes, zeros included, to be changed in place.
+func (c *content) whole() []byte {
+	if missing := c.size - int64(len(c.data)); missing > 0 {
+		c.data = append(c.data, make([]byte, missing)...)
+	}
+	return c.data
+}
+
+func (c *content) resize(size int64) {
+	if size < int64(len(c.data)) {
+		c.data = c.data[:size:size]
+	}
+	c.size = size
+}
+
+func (c *content) write(off int64, p []byte) {
+	end := off + int64(len(p))
+	if missing := end - int64(len(c.data)); missing > 0 {
+		c.data = append(c.data, make([]byte, missing)...)
+	}
+	copy(c.data[off:], p)
+	c.size = max(c.size, end)
+}
+
+func (c *content) read(p []byte, off int64) (n int, err error) {
+	n = int(max(0, min(int64(len(p)), c.size-off)))
+	clear(p[:n])
+	if off < int64(len(c.data)) {
+		copy(p[:n], c.data[off:])
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // A write since the last Sync; without data it sets the length.
@@ -138,8 +183,8 @@ func (m *FS) Crash(how Loss, rng *rand.Rand) *FS {
 	after := New()
 	after.Maps, after.dirs = m.Maps, maps.Clone(m.dirs)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		data := names[name].crash(how.grain(), kept)
-		after.names[name] = &inode{data: data, durable: slices.Clone(data)}
+		left := names[name].crash(how.grain(), kept)
+		after.names[name] = &inode{now: left, durable: left.clone()}
 	}
 	after.durable = maps.Clone(after.names)
 	return after
@@ -147,31 +192,33 @@ func (m *FS) Crash(how Loss, rng *rand.Rand) *FS {
 
 // crash returns what the disk has of the file: of each piece of a write that lies
 // in one grain of the file, all or nothing.
-func (f *inode) crash(grain int, kept func() bool) []byte {
-	data := slices.Clone(f.durable)
+func (f *inode) crash(grain int, kept func() bool) content {
+	left := f.durable.clone()
 	for _, w := range f.pending {
 		if w.data == nil && kept() {
-			data = resize(data, w.off)
+			left.resize(w.off)
 		}
 		for i := 0; i < len(w.data); {
 			n := min(len(w.data)-i, grain-int((w.off+int64(i))%int64(grain)))
 			if kept() {
-				data = store(data, w.off+int64(i), w.data[i:i+n])
+				left.write(w.off+int64(i), w.data[i:i+n])
 			}
 			i += n
 		}
 	}
 	if !f.mapped {
-		return data
+		return left
 	}
 	grain = min(grain, 4096) // of a mapping the kernel writes pages
-	data = resize(data, int64(len(f.data)))
+	mem := f.now.whole()
+	left.resize(int64(len(mem)))
+	data := left.whole()
 	for at := 0; at < len(data); at += grain {
 		if end := min(at+grain, len(data)); kept() {
-			copy(data[at:end], f.data[at:end])
+			copy(data[at:end], mem[at:end])
 		}
 	}
-	return data
+	return left
 }
 
 // clone returns a copy, what is not synced included.
@@ -181,7 +228,7 @@ func (m *FS) clone() *FS {
 	copies := map[*inode]*inode{nil: nil}
 	clone := func(file *inode) *inode {
 		if _, ok := copies[file]; !ok {
-			copies[file] = &inode{slices.Clone(file.data), slices.Clone(file.durable), slices.Clone(file.pending), file.mapped}
+			copies[file] = &inode{file.now.clone(), file.durable.clone(), slices.Clone(file.pending), file.mapped}
 		}
 		return copies[file]
 	}
@@ -219,7 +266,7 @@ func (m *FS) Bytes(name string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.names[name]; f != nil {
-		return f.data
+		return f.now.whole()
 	}
 	return nil
 }
@@ -228,7 +275,8 @@ func (m *FS) Bytes(name string) []byte {
 func (m *FS) Durable(name string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.names[name].durable
+	c := m.names[name].durable.clone()
+	return c.whole()
 }
 
 // Put makes a file of data, durable, in place of what had the name; with nil data
@@ -241,7 +289,8 @@ func (m *FS) Put(name string, data []byte) {
 		delete(m.durable, name)
 		return
 	}
-	f := &inode{data: data, durable: slices.Clone(data)}
+	now := content{data, int64(len(data))}
+	f := &inode{now: now, durable: now.clone()}
 	m.names[name], m.durable[name] = f, f
 }
 
@@ -250,7 +299,7 @@ func (m *FS) Settle() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, f := range m.names {
-		f.durable, f.pending = slices.Clone(f.data), nil
+		f.durable, f.pending = f.now.clone(), nil
 	}
 	m.durable, m.steps = maps.Clone(m.names), nil
 }
@@ -260,7 +309,7 @@ func (m *FS) SettleFile(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.names[name]
-	f.durable, f.pending = slices.Clone(f.data), nil
+	f.durable, f.pending = f.now.clone(), nil
 }
 
 // Forget brings a file back to what of it was durable.
@@ -268,7 +317,7 @@ func (m *FS) Forget(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.names[name]
-	f.data, f.pending = slices.Clone(f.durable), nil
+	f.now, f.pending = f.durable.clone(), nil
 }
 
 // Names returns the paths of all files, sorted.
@@ -276,21 +325,6 @@ func (m *FS) Names() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Sorted(maps.Keys(m.names))
-}
-
-func resize(b []byte, size int64) []byte {
-	if int64(len(b)) > size {
-		return b[:size:size]
-	}
-	return append(b, make([]byte, size-int64(len(b)))...)
-}
-
-func store(b []byte, off int64, p []byte) []byte {
-	if end := off + int64(len(p)); end > int64(len(b)) {
-		b = resize(b, end)
-	}
-	copy(b[off:], p)
-	return b
 }
 
 // do makes one call under the lock, after the hook has let it pass.
@@ -414,19 +448,12 @@ type file struct {
 func (f file) ReadAt(p []byte, off int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	n := 0
-	if off < int64(len(f.data)) {
-		n = copy(p, f.data[off:])
-	}
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
+	return f.now.read(p, off)
 }
 
 func (f file) WriteAt(p []byte, off int64) (int, error) {
 	err := f.fs.do("write", f.name, func() error {
-		f.data = store(f.data, off, p)
+		f.now.write(off, p)
 		f.pending = append(f.pending, write{off, slices.Clone(p)})
 		return nil
 	})
@@ -439,14 +466,14 @@ func (f file) Sync() error {
 			return nil
 		}
 		if f.mapped {
-			f.durable, f.pending = slices.Clone(f.data), nil
+			f.durable, f.pending = f.now.clone(), nil
 			return nil
 		}
 		for _, w := range f.pending {
 			if w.data == nil {
-				f.durable = resize(f.durable, w.off)
+				f.durable.resize(w.off)
 			} else {
-				f.durable = store(f.durable, w.off, w.data)
+				f.durable.write(w.off, w.data)
 			}
 		}
 		f.pending = nil
@@ -456,7 +483,7 @@ func (f file) Sync() error {
 
 func (f file) setSize(op string, size int64) error {
 	return f.fs.do(op, f.name, func() error {
-		f.data = resize(f.data, size)
+		f.now.resize(size)
 		f.pending = append(f.pending, write{off: size})
 		return nil
 	})
@@ -474,7 +501,7 @@ func (f file) Truncate(size int64) error { return f.setSize("truncate", size) }
 func (f file) Size() (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return int64(len(f.data)), nil
+	return f.now.size, nil
 }
 
 func (f file) Close() error { return nil }
@@ -486,10 +513,10 @@ type mapper struct{ file }
 func (f mapper) Map(size int) ([]byte, error) {
 	var mem []byte
 	err := f.fs.do("map", f.name, func() error {
-		if size > len(f.data) {
+		if int64(size) > f.now.size {
 			return fs.ErrInvalid
 		}
-		f.mapped, mem = true, f.data[:size:size]
+		f.mapped, mem = true, f.now.whole()[:size:size]
 		return nil
 	})
 	return mem, err
