@@ -70,7 +70,7 @@ func TestTraps(t *testing.T) {
 func TestRounds(t *testing.T) {
 	watchdog(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // a writer is preempted wherever it is
-	o := crowdOptions(inDirs{memdisk.New()}, false)
+	o := crowdOptions(memdisk.New(), false)
 	o.MemoryBudget, o.DirtyBudget, o.LogBytes = 64<<20, 32<<20, 1<<30
 	db := open(t, t.TempDir(), o)
 	rounds := db.Metrics().Flush.Rounds
@@ -191,7 +191,7 @@ func TestClose(t *testing.T) {
 	m := memdisk.New()
 	c := newCrowd(6)
 	for i := range 15 {
-		o := crowdOptions(inDirs{m}, i%2 == 0)
+		o := crowdOptions(m, i%2 == 0)
 		db, err := Open(dir, o)
 		if err != nil {
 			t.Fatal(err)
@@ -273,7 +273,7 @@ func TestFail(t *testing.T) {
 			}
 			return nil
 		}
-		o := crowdOptions(inDirs{m}, k%2 == 0)
+		o := crowdOptions(m, k%2 == 0)
 		o.SegmentBytes = 8 << 10
 		c := newCrowd(2)
 		db, err := Open(dir, o)
@@ -318,7 +318,7 @@ func TestFail(t *testing.T) {
 			least = c.now(writtenBy)
 		}
 		left.Settle()
-		if err := c.reopenCheck(dir, crowdOptions(inDirs{left}, false), least, c.now(startedBy)); err != nil {
+		if err := c.reopenCheck(dir, crowdOptions(left, false), least, c.now(startedBy)); err != nil {
 			t.Fatalf("call %d fails, %v: %v", k, how, err)
 		}
 	}

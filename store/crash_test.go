@@ -248,17 +248,6 @@ func (c crowd) reopenCheck(dir string, o *Options, least, most moment) error {
 	return nil
 }
 
-// inDirs is a memdisk whose directories are there without files, too.
-type inDirs struct{ *memdisk.FS }
-
-func (d inDirs) List(name string) ([]string, error) {
-	names, err := d.FS.List(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return names, err
-}
-
 // powerCut runs writers, checkpoints and audits on a store in memory until call
 // number at, cuts the power before it, and checks what each loss leaves.
 func powerCut(t *testing.T, seed uint64, at int64, lies string) (checked int, err error) {
@@ -294,7 +283,7 @@ func powerCut(t *testing.T, seed uint64, at int64, lies string) (checked int, er
 		}
 		return nil
 	}
-	o := crowdOptions(inDirs{m}, seed%2 == 0)
+	o := crowdOptions(m, seed%2 == 0)
 	db, err := Open(dir, o)
 	if err == nil {
 		var others sync.WaitGroup
@@ -324,16 +313,26 @@ func powerCut(t *testing.T, seed uint64, at int64, lies string) (checked int, er
 	} else if !errors.Is(err, memdisk.ErrCut) {
 		t.Fatal(err)
 	}
-	m.Hook = nil
 	for _, im := range images {
+		when := fmt.Sprintf("cut before call %d, seed %d, %v", at, seed, im.loss)
 		least := durable
 		if im.loss == memdisk.Kill || im.loss == memdisk.Keep {
 			least = written
 		}
-		im.fs.Settle()
-		o := crowdOptions(inDirs{im.fs}, seed%2 == 1)
-		if err := c.reopenCheck(dir, o, least, most); err != nil {
-			return checked, fmt.Errorf("cut before call %d, seed %d, %v: %w", at, seed, im.loss, err)
+		again := im.fs.Crash(memdisk.Kill, nil)
+		if err := c.reopenCheck(dir, crowdOptions(im.fs, seed%2 == 1), least, most); err != nil {
+			return checked, fmt.Errorf("%s: %w", when, err)
+		}
+		if im.loss != memdisk.Keep { // it is on disk then
+			least = durable
+		}
+		again.CutAt(rng.Int64N(30))
+		if db, err := Open(dir, crowdOptions(again, false)); err == nil {
+			_ = db.Close()
+		}
+		how := memdisk.Keep + memdisk.Loss(rng.IntN(int(memdisk.NumLoss-memdisk.Keep)))
+		if err := c.reopenCheck(dir, crowdOptions(again.Crash(how, rng), false), least, most); err != nil {
+			return checked, fmt.Errorf("%s, then in recovery, %v: %w", when, how, err)
 		}
 		checked++
 	}
@@ -343,8 +342,9 @@ func powerCut(t *testing.T, seed uint64, at int64, lies string) (checked int, er
 // TestPowerCut has four writers on a store, each writing numbers to keys of its
 // own, singly and in batches of two, some waiting for the disk and some not, with
 // checkpoints and audits all the time. The power is cut before some call to the
-// file system, and what is left is opened: of each writer there must be its
-// writes up to some number and none after, no batch may be there by half, and
+// file system, and what is left is opened; and once more after a second power cut
+// somewhere in that recovery. Of each writer there must be its writes up to some
+// number and none after, no batch may be there by half, and
 // nothing that was acknowledged as durable may be missing; after a kill, nothing
 // that the kernel had. TestPowerCutControl shows that a loss is noticed.
 func TestPowerCut(t *testing.T) {

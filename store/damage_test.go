@@ -37,7 +37,7 @@ func TestHalfMade(t *testing.T) {
 			}
 			return nil
 		}
-		db, err := Open(dir, crowdOptions(inDirs{m}, false))
+		db, err := Open(dir, crowdOptions(m, false))
 		if images == nil {
 			if err != nil {
 				t.Fatal(err)
@@ -54,7 +54,7 @@ func TestHalfMade(t *testing.T) {
 		}
 		for how, left := range images {
 			left.Settle()
-			o := crowdOptions(inDirs{left}, false)
+			o := crowdOptions(left, false)
 			for again, want := range []map[string]string{{}, {"key": "value"}} {
 				db, err := Open(dir, o)
 				if err != nil {
@@ -438,7 +438,7 @@ func TestJournalDamage(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		m := memdisk.New()
-		o := crowdOptions(inDirs{m}, false)
+		o := crowdOptions(m, false)
 		o.LogBytes = 1 << 30
 		db := open(t, dir, o)
 		c := newCrowd(2)
@@ -480,7 +480,7 @@ func TestJournalDamage(t *testing.T) {
 		left.Settle()
 		good := left.Crash(memdisk.Kill, rng)
 		all := c.now(startedBy)
-		if err := c.reopenCheck(dir, crowdOptions(inDirs{good}, false), all, all); err != nil {
+		if err := c.reopenCheck(dir, crowdOptions(good, false), all, all); err != nil {
 			t.Fatalf("seed %d, journal intact: %v", seed, err)
 		}
 		for i, w := range c {
@@ -489,7 +489,7 @@ func TestJournalDamage(t *testing.T) {
 		b := left.Bytes(journal)
 		b[rng.IntN(len(b))] ^= 1 << rng.IntN(8)
 		left.Settle()
-		wrong := checkReads(dir, crowdOptions(inDirs{left}, false), c)
+		wrong := checkReads(dir, crowdOptions(left, false), c)
 		switch {
 		case wrong == nil:
 			intact++

@@ -271,12 +271,12 @@ func (m *FS) Bytes(name string) []byte {
 	return nil
 }
 
-// Durable returns what of a file's contents is durable.
+// Durable returns what of a file's contents is durable, as far as it was ever
+// written to: zeros behind that are missing.
 func (m *FS) Durable(name string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := m.names[name].durable.clone()
-	return c.whole()
+	return slices.Clone(m.names[name].durable.data)
 }
 
 // Put makes a file of data, durable, in place of what had the name; with nil data
