@@ -38,7 +38,7 @@ type Options struct {
 	// DirtyBudget bounds the pages that are changed and not yet in the data
 	// file, in bytes. A flush round starts at half of it, and writers are slowed
 	// down when less than a quarter is left. Larger: fewer writes of the same
-	// page, but a longer freeze, about 0.3 us a page. Default 0: half of
+	// page, but a longer freeze, 0.2 to 0.4 us a page. Default 0: half of
 	// MemoryBudget, which is the most, or 1 GiB if that is less.
 	DirtyBudget int64
 

@@ -80,7 +80,7 @@ func Run(ctx context.Context, w io.Writer, progress func(title string)) error {
 	return err
 }
 
-var notes = fmt.Sprintf(`- A page is %d bytes; the table has %d, and a freeze looks at all their dirty bits. Scattered pages are %d apart.
+var notes = fmt.Sprintf(`- A page is %d bytes; the table has %d. Scattered pages are %d apart.
 - The trap is a store to a clean page inside the boundary: SIGBUS, recover, mkwrite, and the store again. Prepare is the same mkwrite without the trap.
 - Trap and Prepare are timed on %d pages in random order, the owner's part left out; each sample includes a read of the clock. What is shorter than that is timed %d at a time and divided.
 `, pagemeta.PageBytes, pages, scatter, singles, atOnce)
