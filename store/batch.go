@@ -110,19 +110,19 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 	key, n := binary.Uvarint(data[1:])
 	at := 1 + n
 	if n <= 0 || key == 0 || key > MaxKeyBytes || op != opPut && op != opDelete {
-		return w, nil, fmt.Errorf("batch: operation %d, key of %d bytes", op, key)
+		return w, nil, fmt.Errorf("%w: batch: operation %d, key of %d bytes", ErrCorrupt, op, key)
 	}
 	var value uint64
 	if op == opPut {
 		value, n = binary.Uvarint(data[at:])
 		at += n
 		if n <= 0 || value > MaxEntryBytes-key {
-			return w, nil, fmt.Errorf("batch: key of %d bytes, value of %d", key, value)
+			return w, nil, fmt.Errorf("%w: batch: key of %d bytes, value of %d", ErrCorrupt, key, value)
 		}
 	}
 	end := at + int(key+value)
 	if end > len(data) {
-		return w, nil, fmt.Errorf("batch: ends at byte %d of %d", len(data), end)
+		return w, nil, fmt.Errorf("%w: batch: ends at byte %d of %d", ErrCorrupt, len(data), end)
 	}
 	mid := at + int(key)
 	return write{op, data[at:mid:mid], data[mid:end:end]}, data[end:], nil

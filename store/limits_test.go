@@ -120,7 +120,7 @@ func TestLimits(t *testing.T) {
 // where it has the batch, none of it may be there, unless a round came after it.
 // A write that would take the batch past its limit is refused.
 func TestBigBatch(t *testing.T) {
-	t.Run("roomy", func(t *testing.T) { testBigBatch(t, 512<<20) })
+	t.Run("roomy", func(t *testing.T) { testBigBatch(t, 2<<30) })
 	if !raceEnabled { // the detector takes ten times as long, and sees no arena
 		t.Run("small", func(t *testing.T) { testBigBatch(t, 4<<20) })
 	}
@@ -128,7 +128,7 @@ func TestBigBatch(t *testing.T) {
 
 func testBigBatch(t *testing.T, dirtyBytes int64) {
 	o := smallOptions(false)
-	o.MemoryBudget, o.DirtyBudget, o.LogBytes, o.SegmentBytes = 1<<30, dirtyBytes, 1<<30, 16<<20
+	o.MemoryBudget, o.DirtyBudget, o.LogBytes, o.SegmentBytes = 4<<30, dirtyBytes, 1<<30, 16<<20
 	db := open(t, t.TempDir(), o)
 	before := map[string]string{}
 	for i := range 500 {
