@@ -58,10 +58,13 @@ func (t *Tree) planMerge(c *change, key []byte, level int) (more bool, s step) {
 		return false, s
 	}
 	r := &c.runs[level]
-	if !r.fits(r.entries) || r.size(r.entries) > mergedBytes && !p.empty {
-		return false, t.planBalance(c, &p, level)
+	switch {
+	case r.size(r.entries) <= mergedBytes || p.empty && r.fits(r.entries):
+		return t.planJoin(c, &p, level), done
+	case p.empty:
+		t.planBalance(c, &p, level)
 	}
-	return t.planJoin(c, &p, level), done
+	return false, done
 }
 
 // takePair fills p, from its parent and index, and the runs.
@@ -119,23 +122,19 @@ func (t *Tree) planJoin(c *change, p *pair, level int) (sparse bool) {
 }
 
 // planBalance lets an empty node, or one with a single child, share the keys of a
-// neighbour that is too full to take it in. Other pairs stay as they are, and so
-// does one whose parent has no room for the new separator.
-func (t *Tree) planBalance(c *change, p *pair, level int) step {
+// neighbour that is too full to take it in. A pair whose parent has no room for
+// the new separator stays as it is.
+func (t *Tree) planBalance(c *change, p *pair, level int) {
 	r, up := &c.runs[level], &c.runs[level+1]
-	if !p.empty {
-		return done
-	}
 	parts := r.cut(false)
 	if len(parts) != 2 {
-		return done
+		return
 	}
 	up.entries[p.index-1].key = r.separator(parts[1])
 	if !up.fits(up.entries) {
-		return done
+		return
 	}
 	r.lay(c.rewrite(p.left, p.versions[0]), parts[0])
 	r.lay(c.rewrite(p.right, p.versions[1]), parts[1])
 	up.lay(c.write(p.parent), part{0, len(up.entries)})
-	return done
 }

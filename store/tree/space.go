@@ -128,7 +128,7 @@ func (t *Tree) alloc(c *change) (pagemeta.PageID, error) {
 func (t *Tree) firstFree(from int) int {
 	for g := from / groupPages; g < t.mu.space.groups; g++ {
 		b := t.pages.Page(pagemeta.PageID(g*groupPages + bitmapPage))
-		first := max(from-g*groupPages, 0)
+		first := from - g*groupPages
 		for i := first / 64; i < groupPages/64; i++ {
 			word := ^le.Uint64(b[pagemeta.HeaderBytes+8*i:])
 			if i == first/64 {
