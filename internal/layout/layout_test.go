@@ -24,6 +24,7 @@ const module = "faultline"
 // is a change of architecture: draw it in ARCHITECTURE.md, then add it here.
 var arrows = map[string][]string{
 	"uffd":                       nil,
+	"internal/campaign":          nil,
 	"internal/disk":              nil,
 	"internal/layout":            nil,
 	"internal/memdisk":           {"internal/disk"},
