@@ -12,7 +12,9 @@
 //	   |                 | is captured first  |-- log up to the LSN ---->|  A
 //	   |                 |<---- capture ------|                          |
 //	   |                 | Frozen -> Flight   |-- journal, sync -------->|  B
-//	   |                 |                    |-- pages in place, sync ->|  C
+//	   |                 |                    |-- pages in place, sync   |
+//	   |                 |                    |   rounds, sync           |
+//	   |                 |                    |   page 0, sync --------->|  C
 //	   |                 |<---- written ------|                          |
 //	   |                 | Flight -> Clean    |-- journal cleared,       |
 //	   |                 |                    |   log trimmed ---------->|  D
@@ -20,9 +22,9 @@
 // A comes before B because a whole journal is always applied: its images must
 // not hold a change that the log has lost. Were the log behind, new operations
 // would get the LSNs of lost ones, and a journal that was torn could become whole
-// again with the page 0 of another round of the same number (pagemeta/model). In C page 0 comes last, when the other
-// pages are durable: what it says of them holds even if the journal is damaged
-// then. Rounds do not overlap.
+// again with the page 0 of another round of the same number (pagemeta/model). In C
+// page 0 comes last, when the other pages are durable: what it says of them holds
+// even if the journal is damaged then. Rounds do not overlap.
 //
 // The cut is consistent because the gate was closed: no operation is half in it.
 // Writers wait only for the freeze, whose length is Metrics.LastPause. Superblock
@@ -36,8 +38,13 @@
 //	after C            new cut      whole     the same, to no effect
 //	after D            new cut      cleared   replays from the new cut
 //
-// A page that is read later says which round wrote it. One of a later round than
-// the superblock is what a damaged journal leaves, and is reported as corrupt.
+// # Lost writes
+//
+// A page says which round wrote it, and the file rounds says which one wrote it
+// last; rounds is written with the pages, and page 0 tells whether it is whole
+// (rounds.go). A page of another round is reported as corrupt: of a later one it is
+// what a damaged journal leaves after a crash in C, of an earlier one it is what a
+// disk leaves that has lost a write.
 //
 // # Errors
 //

@@ -30,7 +30,7 @@ type Log interface {
 // Config is what a Flusher is made of.
 type Config struct {
 	FS       disk.FS
-	Dir      string        // has the files data and journal
+	Dir      string        // has the files data, rounds and journal
 	Capacity int           // pages of the arena
 	Credits  int           // pages that may be Dirty, Frozen or in Flight
 	Interval time.Duration // a round starts at the latest this long after the last; 0: no timer
@@ -46,10 +46,11 @@ type Flusher struct {
 	Pages *pagemeta.Table
 
 	data    disk.File
+	rounds  rounds
 	journal journal
-	round   atomic.Uint32         // the last round that is in the data file
-	replay  map[uint32]bool       // ReadOnly: pages whose image is in the journal's memory
-	frozen  []pagemeta.FrozenPage // the cut of the running round
+	round   atomic.Uint32           // the last round that is in the data file
+	replay  map[pagemeta.PageID]int // ReadOnly: slots of the journal, which is not written back
+	frozen  []pagemeta.FrozenPage   // the cut of the running round
 
 	gate    gate
 	credits credits
@@ -98,7 +99,10 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 	if f.Pages, err = pagemeta.New(pagemeta.Config{Pages: c.Capacity, Owner: f, TrapOnly: c.TrapOnly}); err != nil {
 		return nil, false, err
 	}
-	if err := f.journal.init(c.Capacity); err != nil {
+	if err := f.rounds.init(c.Capacity); err != nil {
+		return nil, false, err
+	}
+	if err := f.journal.init(c.Capacity + roundsPages(c.Capacity)); err != nil {
 		return nil, false, err
 	}
 	open := func(name string) (disk.File, error) { return c.FS.Open(name, true) }
@@ -106,6 +110,9 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 		open = c.FS.OpenRead
 	}
 	if f.data, err = open(f.path("data")); err != nil {
+		return nil, false, err
+	}
+	if f.rounds.file, err = open(f.path("rounds")); err != nil {
 		return nil, false, err
 	}
 	if f.journal.file, err = open(f.path("journal")); err != nil {
@@ -116,11 +123,10 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 			return nil, false, err
 		}
 	}
-	if err := f.recover(); err != nil {
+	if empty, err = f.recover(); err != nil {
 		return nil, false, err
 	}
-	size, err := f.data.Size()
-	return f, size == 0 && len(f.replay) == 0, err
+	return f, empty, nil
 }
 
 func (f *Flusher) path(name string) string { return filepath.Join(f.Dir, name) }
@@ -157,12 +163,12 @@ func (f *Flusher) closeFiles() error {
 	if f.Pages != nil { // first: it waits for those who read pages
 		errs = append(errs, f.Pages.Close())
 	}
-	for _, file := range []disk.File{f.data, f.journal.file} {
+	for _, file := range []disk.File{f.data, f.rounds.file, f.journal.file} {
 		if file != nil {
 			errs = append(errs, file.Close())
 		}
 	}
-	errs = append(errs, f.journal.close())
+	errs = append(errs, f.rounds.close(), f.journal.close())
 	return errors.Join(errs...)
 }
 

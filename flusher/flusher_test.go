@@ -110,7 +110,7 @@ func TestReadOnly(t *testing.T) {
 	r.writeAll()
 	r.checkpoint()
 	r.write(1, 3, 4, 6)
-	left := r.crashAt("sync", "data", memdisk.Blocks)
+	left := r.crashAt("write", "rounds", memdisk.Kill)
 	newest := r.cuts[len(r.cuts)-1]
 
 	ro := r.reopened(left.Crash(memdisk.Kill, nil))

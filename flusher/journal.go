@@ -25,10 +25,11 @@ import (
 //	| magic  | crc32c | version| round  |   n    | images |
 //	+--------+--------+--------+--------+--------+--------+
 //
-// The page numbers follow the header, 4 bytes each, in ascending order; header
-// and numbers fill t whole pages. The crc covers all that follows it up to the
-// last number. Each image is a page with its own crc, number and round; images
-// is a crc32c of the page headers of all images, one after the other.
+// The page numbers follow the header, 4 bytes each, in ascending order: page 0,
+// other pages of the data file, those of rounds. Header and numbers fill t whole
+// pages. The crc covers all that follows it up to the last number. Each image is a
+// page with its own crc, number and round; images is a crc32c of the page headers
+// of all images, one after the other.
 //
 // The journal is whole if every crc is right, and every image is of the page and
 // the round that the header says. A journal that is not whole is the trace of a
@@ -37,7 +38,7 @@ import (
 // is made again under its number after a crash, hence images.
 const (
 	journalMagic   = "fltjrnl\n"
-	journalVersion = 1
+	journalVersion = 2
 
 	jCrcAt     = 8
 	jVersionAt = 12

@@ -114,7 +114,7 @@ func TestJournalDamage(t *testing.T) {
 	r.write(4)
 	m := r.crashAt("write", "data", memdisk.Kill)
 	journal := m.Bytes(r.path("journal"))
-	end := headBytes(3) + 3*pagemeta.PageBytes
+	end := headBytes(4) + 4*pagemeta.PageBytes
 	rng := rand.New(rand.NewPCG(5, 6))
 	ignored, restored := 0, 0
 	for at := 0; at < end+10; at += 1 + rng.IntN(8) {
@@ -124,7 +124,7 @@ func TestJournalDamage(t *testing.T) {
 		r2.openReadOnly()
 		if lsn := r2.check("journal damaged"); lsn == r.cuts[len(r.cuts)-1] {
 			restored++
-			if at < jNumbersAt+4*3 || at >= headBytes(3) && at < end {
+			if at < jNumbersAt+4*4 || at >= headBytes(4) && at < end {
 				t.Fatalf("byte %d is damaged, and the journal passes", at)
 			}
 		} else {

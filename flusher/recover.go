@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"faultline/internal/disk"
 	"faultline/pagemeta"
@@ -16,117 +15,157 @@ var errTorn = errors.New("journal not whole")
 // recover writes the images of a whole journal to their places, which repairs
 // whatever a crash has left there; when nothing was left, it changes nothing. A
 // crash in the middle of it leaves the journal as it is, so that the next Open
-// does it again.
-func (f *Flusher) recover() error {
-	round, cut, err := f.readJournal()
-	if errors.Is(err, errTorn) {
-		return f.readRound()
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.path("journal"), err)
-	}
-	f.round.Store(round)
-	if f.ReadOnly {
-		f.replay = make(map[uint32]bool, len(cut))
-		if n := len(cut); n > 0 && int(cut[n-1].ID) >= f.Capacity {
-			return fmt.Errorf("%s: image of page %d, room for %d pages", f.path("journal"), cut[n-1].ID, f.Capacity)
+// does it again. empty tells that the data file has no page yet.
+func (f *Flusher) recover() (empty bool, err error) {
+	images, err := f.readJournal()
+	switch {
+	case errors.Is(err, errTorn):
+		size, err := f.data.Size()
+		if err != nil || size == 0 {
+			return true, err
 		}
-		for i, p := range slices.Backward(cut) { // i <= p.ID, so no image is lost
-			f.replay[uint32(p.ID)] = true
-			*f.journal.image(int(p.ID)) = *f.journal.image(i)
+	case err != nil:
+		return false, fmt.Errorf("%s: %w", f.path("journal"), err)
+	case f.ReadOnly:
+		f.replay = make(map[pagemeta.PageID]int, len(images))
+		for slot, p := range images {
+			f.replay[p.ID] = slot
 		}
-		return nil
+	default:
+		if err := f.writeAgain(images); err != nil {
+			return false, err
+		}
 	}
+	return false, f.readRounds()
+}
+
+// writeAgain makes step C of a round that was cut off.
+func (f *Flusher) writeAgain(images []pagemeta.FrozenPage) error {
 	// The process may have died between the journal's writes and its sync: what was
 	// read came from the kernel, and pages written in place now could outlive it.
 	if err := f.journal.file.Sync(); err != nil {
 		return err
 	}
-	if err := f.writeBack(cut); err != nil {
-		return fmt.Errorf("write %d pages of the journal back: %w", len(cut), err)
+	if err := f.writeBack(images); err != nil {
+		return fmt.Errorf("write %d pages of the journal back: %w", len(images), err)
 	}
-	f.metrics.recovered = len(cut)
+	f.metrics.recovered = len(images)
 	return f.journal.clear()
 }
 
 // readJournal reads the images of a whole journal into its memory.
-func (f *Flusher) readJournal() (round uint32, cut []pagemeta.FrozenPage, err error) {
+func (f *Flusher) readJournal() ([]pagemeta.FrozenPage, error) {
 	j := &f.journal
 	size, err := j.file.Size()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	head := make([]byte, min(size, int64(headBytes(int(size/pagemeta.PageBytes)))))
 	if _, err := j.file.ReadAt(head, 0); err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	round, images, cut, err := parseHead(head)
+	round, sum, images, err := parseHead(head)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	if len(cut) > f.Capacity {
-		return 0, nil, fmt.Errorf("%d images, room for %d pages", len(cut), f.Capacity)
+	if room := len(j.mem) / pagemeta.PageBytes; len(images) > room {
+		return nil, fmt.Errorf("%d images, room for %d", len(images), room)
 	}
-	if _, err := j.file.ReadAt(j.images(0, len(cut)), int64(headBytes(len(cut)))); err != nil {
+	if _, err := j.file.ReadAt(j.images(0, len(images)), int64(headBytes(len(images)))); err != nil {
 		if errors.Is(err, io.EOF) {
-			return 0, nil, errTorn
+			return nil, errTorn
 		}
-		return 0, nil, err
+		return nil, err
 	}
-	for i, p := range cut {
+	for i, p := range images {
 		im := j.image(i)
 		if im.Check(p.ID) != nil || im.Round() != round {
-			return 0, nil, errTorn
+			return nil, errTorn
 		}
 	}
-	if j.sum(0, 0, len(cut)) != images {
-		return 0, nil, errTorn
+	if j.sum(0, 0, len(images)) != sum {
+		return nil, errTorn
 	}
-	return round, cut, nil
+	return images, f.checkCut(images)
 }
 
-// readRound learns from page 0 of the data file which round was the last: every
-// round writes it.
-func (f *Flusher) readRound() error {
-	size, err := f.data.Size()
-	if err != nil || size == 0 {
-		return err
+// checkCut says what is wrong with the images of a whole journal: they must be of
+// page 0 and others, in order, and of pages that there is room for.
+func (f *Flusher) checkCut(images []pagemeta.FrozenPage) error {
+	last := pagemeta.PageID(0)
+	for i, p := range images {
+		if i > 0 && p.ID <= last {
+			return f.corruptJournal(fmt.Errorf("page %d after page %d", p.ID, last))
+		}
+		if p.ID < firstRoundsPage && int(p.ID) >= f.Capacity {
+			return fmt.Errorf("image of page %d, room for %d pages", p.ID, f.Capacity)
+		}
+		if p.ID >= firstRoundsPage && int(p.ID-firstRoundsPage) >= len(f.rounds.own) {
+			return f.corruptJournal(fmt.Errorf("page %#x", p.ID))
+		}
+		last = p.ID
 	}
-	var super pagemeta.Page
-	f.round.Store(^uint32(0)) // whatever page 0 has
-	if err := f.ReadPage(0, &super); err != nil {
-		return err
+	if len(images) == 0 || images[0].ID != 0 {
+		return f.corruptJournal(errors.New("no image of page 0"))
 	}
-	f.round.Store(super.Round())
 	return nil
 }
 
 // ReadPage reads page id from the data file and checks it. It is called by
 // pagemeta, with the page locked.
 func (f *Flusher) ReadPage(id pagemeta.PageID, image *pagemeta.Page) error {
-	if f.replay[uint32(id)] {
-		*image = *f.journal.image(int(id))
-		return nil
+	if err := f.readImage(id, image); err != nil {
+		return err
 	}
-	off := int64(id) * pagemeta.PageBytes
-	if _, err := f.data.ReadAt(image[:], off); err != nil {
-		if errors.Is(err, io.EOF) {
-			return f.corrupt(off, fmt.Errorf("page %d: the file ends before it", id))
-		}
+	return f.checkRound(id, image)
+}
+
+// readImage reads page id of its file, or of a journal that is not written back,
+// and checks all that it says of itself.
+func (f *Flusher) readImage(id pagemeta.PageID, image *pagemeta.Page) error {
+	err := f.readRaw(id, image)
+	if errors.Is(err, io.EOF) {
+		return f.corrupt(id, fmt.Errorf("page %d: the file ends before it", id))
+	}
+	if err != nil {
 		return fmt.Errorf("read page %d: %w", id, err)
 	}
+	return f.checkImage(id, image)
+}
+
+func (f *Flusher) checkImage(id pagemeta.PageID, image *pagemeta.Page) error {
 	if err := image.Check(id); err != nil {
-		return f.corrupt(off, err)
+		return f.corrupt(id, err)
 	}
-	if image.Kind() == 0 {
-		return f.corrupt(off, fmt.Errorf("page %d: kind 0", id))
-	}
-	if last := f.round.Load(); image.Round() > last {
-		return f.corrupt(off, fmt.Errorf("page %d: of round %d, the last was %d", id, image.Round(), last))
+	if image.Kind() == 0 || (image.Kind() == kindRounds) != (id >= firstRoundsPage) {
+		return f.corrupt(id, fmt.Errorf("page %d: kind %d", id, image.Kind()))
 	}
 	return nil
 }
 
-func (f *Flusher) corrupt(off int64, err error) error {
-	return &disk.CorruptError{File: f.path("data"), Offset: off, Err: err}
+func (f *Flusher) readRaw(id pagemeta.PageID, image *pagemeta.Page) error {
+	if slot, ok := f.replay[id]; ok {
+		*image = *f.journal.image(slot)
+		return nil
+	}
+	file, _, off := f.place(id)
+	_, err := file.ReadAt(image[:], off)
+	return err
+}
+
+// place is where page id is: in which file, and from which byte on.
+func (f *Flusher) place(id pagemeta.PageID) (file disk.File, name string, off int64) {
+	if id < firstRoundsPage {
+		return f.data, "data", int64(id) * pagemeta.PageBytes
+	}
+	return f.rounds.file, "rounds", int64(id-firstRoundsPage) * pagemeta.PageBytes
+}
+
+func (f *Flusher) corrupt(id pagemeta.PageID, err error) error {
+	_, name, off := f.place(id)
+	return &disk.CorruptError{File: f.path(name), Offset: off, Err: err}
+}
+
+func (f *Flusher) corruptJournal(err error) error {
+	return &disk.CorruptError{File: f.path("journal"), Err: err}
 }

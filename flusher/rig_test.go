@@ -94,7 +94,8 @@ func (r *rig) reopened(m *memdisk.FS) *rig {
 }
 
 // letter names a call of the file system: J and j for write and sync of the
-// journal, D and d of the data file, a for more room in it, and other names.
+// journal, R and r of the rounds, D and d of the data file, a for more room in
+// these, and other names.
 func letter(op, path string) string {
 	name := filepath.Base(path)
 	switch {
@@ -106,7 +107,11 @@ func letter(op, path string) string {
 		return "D"
 	case op == "sync" && name == "data":
 		return "d"
-	case op == "allocate" && name == "data":
+	case op == "write" && name == "rounds":
+		return "R"
+	case op == "sync" && name == "rounds":
+		return "r"
+	case op == "allocate" && name != "journal":
 		return "a"
 	}
 	return op + " "
@@ -197,7 +202,7 @@ func (r *rig) store(id pagemeta.PageID, stamp uint64) error {
 		trap.Commit()
 		p.SetKind(1)
 		binary.LittleEndian.PutUint64(p[pagemeta.HeaderBytes:], stamp)
-		binary.LittleEndian.PutUint64(p[pagemeta.PageBytes-8:], stamp)
+		binary.LittleEndian.PutUint64(p[roundsSumAt-8:], stamp)
 		return trap
 	}
 	for {
@@ -220,7 +225,7 @@ func (r *rig) load(id pagemeta.PageID) (uint64, error) {
 		defer pages.Catch(&trap, pagemeta.Arm())
 		p := pages.Page(id)
 		stamps[0] = binary.LittleEndian.Uint64(p[pagemeta.HeaderBytes:])
-		stamps[1] = binary.LittleEndian.Uint64(p[pagemeta.PageBytes-8:])
+		stamps[1] = binary.LittleEndian.Uint64(p[roundsSumAt-8:])
 		return stamps, trap
 	}
 	for {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"faultline/internal/disk"
 	"faultline/pagemeta"
 )
 
@@ -24,13 +25,15 @@ func (f *Flusher) flush() error {
 	if err := f.log.Sync(context.Background(), lsn); err != nil { // A
 		return fmt.Errorf("sync log up to %d before round %d: %w", lsn, round, err)
 	}
-	if err := f.writeJournal(round, cut); err != nil { // B
+	images, err := f.writeJournal(round, cut)
+	if err != nil { // B
 		return fmt.Errorf("journal %d pages: %w", len(cut), err)
 	}
-	if err := f.writeBack(cut); err != nil { // C
+	if err := f.writeBack(images); err != nil { // C
 		return fmt.Errorf("write back %d pages: %w", len(cut), err)
 	}
 	f.round.Store(round)
+	f.rounds.wrote(images, round)
 	for _, p := range cut {
 		f.Pages.Written(p.ID)
 	}
@@ -58,7 +61,6 @@ func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, lsn uint64, err error) {
 		if cut, err = f.Pages.Freeze(f.frozen[:0]); err != nil {
 			return f.Stop(err) // before the gate opens: a store could trap for ever
 		}
-		f.frozen = cut // its memory is used again by the next round
 		f.heads.enlist(cut)
 		return nil
 	})
@@ -70,81 +72,103 @@ func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, lsn uint64, err error) {
 const chunkPages = 256
 
 // writeJournal captures the images of the cut that no operation has captured,
-// and makes the journal whole.
-func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage) error {
+// adds those of the pages of rounds that change with it, and makes the journal
+// whole. It returns all of them, in the order of their slots.
+func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage) (images []pagemeta.FrozenPage, err error) {
 	j := &f.journal
-	base, images := int64(headBytes(len(cut))), uint32(0)
-	for from := 0; from < len(cut); from += chunkPages {
-		to := min(from+chunkPages, len(cut))
+	images = f.rounds.cover(cut)
+	f.frozen = images // its memory is used again by the next round
+	roundsSum := f.rounds.sum(images[len(cut):], round)
+	base, sum, rest := int64(headBytes(len(images))), uint32(0), cut
+	for from := 0; from < len(images); from += chunkPages {
+		to := min(from+chunkPages, len(images))
 		for i := from; i < to; i++ {
-			f.Pages.Capture(cut[i].ID, j.image(i)) // or mkwrite has
-			j.image(i).Seal(cut[i].ID, round)
+			id, image := images[i].ID, j.image(i)
+			if i >= len(cut) {
+				rest = f.rounds.draw(image, id, round, rest)
+				continue
+			}
+			f.Pages.Capture(id, image) // or mkwrite has
+			if id == 0 {
+				le.PutUint32(image[roundsSumAt:], roundsSum)
+			}
+			image.Seal(id, round)
 		}
-		images = j.sum(images, from, to)
+		sum = j.sum(sum, from, to)
 		if _, err := j.file.WriteAt(j.images(from, to), base+int64(from)*pagemeta.PageBytes); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	j.head = appendHead(j.head[:0], round, images, cut)
+	j.head = appendHead(j.head[:0], round, sum, images)
 	if _, err := j.file.WriteAt(j.head, 0); err != nil {
-		return err
+		return nil, err
 	}
-	return j.file.Sync()
+	return images, j.file.Sync()
 }
 
-// writeBack writes the images of the cut, which the journal holds, to their
-// places: page 0 last, when the others are durable. It says which round the data
-// file is of, so that even without the journal no page of an earlier round can
-// pass for one of this round, and those of this round show until page 0 does.
-func (f *Flusher) writeBack(cut []pagemeta.FrozenPage) error {
-	if len(cut) == 0 {
-		return nil
+// writeBack writes images, which the journal holds, to their places: page 0 last,
+// when the others are durable. It says which round the data file is of, so that
+// even without the journal no page of an earlier round can pass for one of this
+// round, and those of this round show until page 0 does.
+func (f *Flusher) writeBack(images []pagemeta.FrozenPage) error {
+	n := 1 // from here on they are pages of rounds
+	for n < len(images) && images[n].ID < firstRoundsPage {
+		n++
 	}
-	if err := f.reserve(int64(cut[len(cut)-1].ID) + 1); err != nil {
+	if err := reserve(f.data, images[n-1].ID, growPages); err != nil {
 		return err
 	}
-	first := 0
-	if cut[0].ID == 0 {
-		first = 1
-	}
-	if err := f.writeRuns(cut, first, len(cut)); err != nil {
+	if err := reserve(f.rounds.file, images[len(images)-1].ID-firstRoundsPage, growRounds); err != nil {
 		return err
 	}
-	return f.writeRuns(cut, 0, first)
+	if err := f.writeRuns(images, 1, n); err != nil {
+		return err
+	}
+	if err := f.writeRuns(images, n, len(images)); err != nil {
+		return err
+	}
+	return f.writeRuns(images, 0, 1)
 }
 
-// writeRuns writes the images of cut[from:end] to their places and syncs them.
-// Neighbours go in one call.
-func (f *Flusher) writeRuns(cut []pagemeta.FrozenPage, from, end int) error {
+// writeRuns writes images[from:end], all of one file, to their places, and syncs
+// it. Neighbours go in one call.
+func (f *Flusher) writeRuns(images []pagemeta.FrozenPage, from, end int) error {
 	if from == end {
 		return nil
 	}
+	file, _, _ := f.place(images[from].ID)
 	for from < end {
 		to := from + 1
-		for to < end && to-from < chunkPages && cut[to].ID == cut[to-1].ID+1 {
+		for to < end && to-from < chunkPages && images[to].ID == images[to-1].ID+1 {
 			to++
 		}
-		if _, err := f.data.WriteAt(f.journal.images(from, to), int64(cut[from].ID)*pagemeta.PageBytes); err != nil {
+		_, _, off := f.place(images[from].ID)
+		if _, err := file.WriteAt(f.journal.images(from, to), off); err != nil {
 			return err
 		}
 		f.metrics.writes.Add(1)
 		from = to
 	}
-	return f.data.Sync()
+	return file.Sync()
 }
 
-// growPages is the step in which the data file grows: 4 MiB.
-const growPages = 1024
+// The steps in which the data file and rounds grow, in pages: 4 MiB and 64 KiB,
+// which is enough for 64 MiB of data.
+const (
+	growPages  = 1024
+	growRounds = 16
+)
 
-// reserve makes the data file long enough for pages, in steps, with blocks
-// behind them.
-func (f *Flusher) reserve(pages int64) error {
-	size, err := f.data.Size()
+// reserve makes file long enough for page last of it, in steps of grow pages,
+// with blocks behind them.
+func reserve(file disk.File, last pagemeta.PageID, grow int64) error {
+	size, err := file.Size()
 	if err != nil {
 		return err
 	}
+	pages := int64(last) + 1
 	if size >= pages*pagemeta.PageBytes {
 		return nil
 	}
-	return f.data.Allocate((pages + growPages - 1) / growPages * growPages * pagemeta.PageBytes)
+	return file.Allocate((pages + grow - 1) / grow * grow * pagemeta.PageBytes)
 }

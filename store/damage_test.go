@@ -401,7 +401,7 @@ func TestSuperblock(t *testing.T) {
 		says string
 		is   error
 	}{
-		{"version", func(p *pagemeta.Page) { le.PutUint32(p[superVersionAt:], formatVersion+1) }, "version 2", nil},
+		{"version", func(p *pagemeta.Page) { le.PutUint32(p[superVersionAt:], formatVersion+1) }, fmt.Sprintf("version %d", formatVersion+1), nil},
 		{"magic", func(p *pagemeta.Page) { p[superMagicAt] = 'F' }, "superblock", ErrNotStore},
 		{"kind", func(p *pagemeta.Page) { p.SetKind(tree.KindLeaf) }, "superblock", ErrNotStore},
 		{"pages", func(p *pagemeta.Page) { le.PutUint32(p[superPagesAt:], 1<<30) }, "room for", ErrFull},

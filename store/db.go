@@ -110,7 +110,7 @@ func (db *DB) claim() error {
 	}
 	if !have["data"] {
 		for _, name := range names {
-			if name != "LOCK" && name != "journal" && name != "wal" && name != "lost+found" {
+			if name != "LOCK" && name != "rounds" && name != "journal" && name != "wal" && name != "lost+found" {
 				return fmt.Errorf("%w: it has %q and no data file", ErrNotStore, name)
 			}
 		}

@@ -26,9 +26,11 @@ import (
 //	used     pages in use
 //	keys     in the tree
 //	inner    nodes of the tree that are not leaves
+//
+// Its last four bytes are the flusher's (flusher/rounds.go).
 const (
 	superMagic    = "fltline\n"
-	formatVersion = 1
+	formatVersion = 2
 
 	superMagicAt   = pagemeta.HeaderBytes
 	superVersionAt = 24

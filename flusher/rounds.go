@@ -1,0 +1,191 @@
+package flusher
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+
+	"faultline/internal/disk"
+	"faultline/internal/offheap"
+	"faultline/pagemeta"
+)
+
+// The file rounds says of every page of the data file which round wrote it last,
+// as a block pointer of ZFS has the birth of its block. A checksum cannot tell an
+// older version of a page, one whose newest write the disk has lost, from the
+// newest; this can. Page i of rounds has pages 1020*i to 1020*i+1019:
+//
+//	0        16        20        24           4096
+//	+--------+---------+---------+---- ... ---+
+//	| header | round 0 | round 1 |            |   0: never written
+//	+--------+---------+---------+---- ... ---+
+//
+// Its pages are written by rounds as those of the data file are, through the
+// journal, and have numbers of their own, from 1<<31 on. Of themselves the last
+// four bytes of page 0 tell the newest: a crc over the rounds of all of them.
+//
+//	page 0 ---- sum ----> pages of rounds ---- round ----> pages of data
+const (
+	perRoundsPage = (pagemeta.PageBytes - pagemeta.HeaderBytes) / 4
+
+	firstRoundsPage pagemeta.PageID = 1 << 31
+
+	kindRounds = 0xff // the other kinds are the tree's
+
+	roundsSumAt = pagemeta.PageBytes - 4 // in page 0
+)
+
+// roundsPages is how many pages of the file rounds there are for pages of data.
+func roundsPages(pages int) int { return (pages + perRoundsPage - 1) / perRoundsPage }
+
+// rounds is the file in memory. Who reads the round of a page holds the page's
+// lock, and it changes only while the page is in Flight.
+type rounds struct {
+	file disk.File
+	mem  []byte   // the contents of all pages of the file, one after the other
+	own  []uint32 // the round of each page of the file
+}
+
+// init reserves the memory for pages of data.
+func (r *rounds) init(pages int) (err error) {
+	n := roundsPages(pages)
+	r.own = make([]uint32, n)
+	r.mem, err = offheap.Reserve(n * perRoundsPage * 4)
+	return err
+}
+
+func (r *rounds) close() error {
+	if r.mem == nil {
+		return nil
+	}
+	mem := r.mem
+	r.mem = nil
+	return offheap.Free(mem)
+}
+
+// of is the round that wrote page id last, 0 if none did.
+func (r *rounds) of(id pagemeta.PageID) uint32 {
+	if int(id) >= len(r.mem)/4 {
+		return 0
+	}
+	return le.Uint32(r.mem[4*int(id):])
+}
+
+// part is the memory of page i of the file.
+func (r *rounds) part(i int) []byte { return r.mem[i*perRoundsPage*4 : (i+1)*perRoundsPage*4] }
+
+// cover appends to cut the pages of the file that change with it.
+func (r *rounds) cover(cut []pagemeta.FrozenPage) []pagemeta.FrozenPage {
+	for _, p := range cut {
+		id := firstRoundsPage + p.ID/perRoundsPage
+		if cut[len(cut)-1].ID != id {
+			cut = append(cut, pagemeta.FrozenPage{ID: id})
+		}
+	}
+	return cut
+}
+
+// draw makes the image of page id of the file as round leaves it: of pages, which
+// are in order, it takes those that belong to it, and returns the others.
+func (r *rounds) draw(image *pagemeta.Page, id pagemeta.PageID, round uint32, pages []pagemeta.FrozenPage) []pagemeta.FrozenPage {
+	i := id - firstRoundsPage
+	clear(image[:pagemeta.HeaderBytes])
+	image.SetKind(kindRounds)
+	body := image[pagemeta.HeaderBytes:]
+	copy(body, r.part(int(i)))
+	for len(pages) > 0 && pages[0].ID/perRoundsPage == i {
+		le.PutUint32(body[pages[0].ID%perRoundsPage*4:], round)
+		pages = pages[1:]
+	}
+	image.Seal(id, round)
+	return pages
+}
+
+// sum is the crc over the rounds of all pages of the file, as they are once round
+// has written those in changed.
+func (r *rounds) sum(changed []pagemeta.FrozenPage, round uint32) uint32 {
+	own := slices.Clone(r.own)
+	for _, p := range changed {
+		own[p.ID-firstRoundsPage] = round
+	}
+	for len(own) > 0 && own[len(own)-1] == 0 { // the same for every Capacity
+		own = own[:len(own)-1]
+	}
+	var sum uint32
+	for _, n := range own {
+		sum = crc32.Update(sum, castagnoli, le.AppendUint32(nil, n))
+	}
+	return sum
+}
+
+// wrote notes that round has written images, those of the file among them.
+func (r *rounds) wrote(images []pagemeta.FrozenPage, round uint32) {
+	for _, p := range images {
+		if p.ID < firstRoundsPage {
+			le.PutUint32(r.mem[4*int(p.ID):], round)
+		} else {
+			r.own[p.ID-firstRoundsPage] = round
+		}
+	}
+}
+
+// readRounds learns from page 0 which round was the last, and from the file
+// rounds which one wrote each page. What contradicts page 0 is corrupt.
+func (f *Flusher) readRounds() error {
+	var super pagemeta.Page
+	if err := f.readImage(0, &super); err != nil {
+		return err
+	}
+	f.round.Store(super.Round())
+	for i := range f.rounds.own {
+		err := f.readRoundsPage(i)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	r := &f.rounds
+	if r.sum(nil, 0) != le.Uint32(super[roundsSumAt:]) {
+		return f.corrupt(firstRoundsPage, errors.New("one of its pages is an older version of itself"))
+	}
+	return f.checkRound(0, &super)
+}
+
+// readRoundsPage reads page i of the file rounds, which is all zeros if no round
+// has written it. io.EOF says that the file ends before it.
+func (f *Flusher) readRoundsPage(i int) error {
+	id := firstRoundsPage + pagemeta.PageID(i)
+	var image pagemeta.Page
+	if err := f.readRaw(id, &image); err != nil {
+		return err
+	}
+	if image == (pagemeta.Page{}) {
+		return nil
+	}
+	if err := f.checkImage(id, &image); err != nil {
+		return err
+	}
+	if last := f.round.Load(); image.Round() > last {
+		return f.corrupt(0, fmt.Errorf("page 0: of round %d, but one of the pages beside it is of round %d", last, image.Round()))
+	}
+	f.rounds.own[i] = image.Round()
+	copy(f.rounds.part(i), image[pagemeta.HeaderBytes:])
+	return nil
+}
+
+// checkRound compares the round of an image of page id with the one that wrote
+// it last.
+func (f *Flusher) checkRound(id pagemeta.PageID, image *pagemeta.Page) error {
+	got, want := image.Round(), f.rounds.of(id)
+	switch {
+	case got < want:
+		return f.corrupt(id, fmt.Errorf("page %d: an older version, of round %d: round %d wrote it last", id, got, want))
+	case got > want:
+		return f.corrupt(id, fmt.Errorf("page %d: of round %d, but round %d wrote it last", id, got, want))
+	}
+	return nil
+}
