@@ -38,6 +38,13 @@
 //	after C            new cut      whole     the same, to no effect
 //	after D            new cut      cleared   replays from the new cut
 //
+// # Lost traps
+//
+// Each round asks the kernel, after the freeze, for pages that are writable and
+// not Dirty: one scan of the page tables. There are none as long as the kernel
+// protects what it was told to protect. Were there one, the Flusher would stop
+// before it trims the log, which has all that was stored since the audit before.
+//
 // # Lost writes
 //
 // A page says which round wrote it, and the file rounds says which one wrote it
