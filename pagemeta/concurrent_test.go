@@ -138,8 +138,11 @@ type storm struct {
 	disk  [stormPages]Page // as last written
 
 	rounds int
+	enough int // rounds, and captures by writers, until it is over
 	over   atomic.Bool
 
+	// touch makes a page writable, in the first phase of a write.
+	touch func(p *Page)
 	// sabotage is called after each freeze; a control breaks the rules here.
 	sabotage func(cut []FrozenPage)
 }
@@ -147,7 +150,7 @@ type storm struct {
 const (
 	stormPages   = 24
 	stormWriters = 16
-	stormRounds  = 100 // and captures by writers, at least
+	stormRounds  = 100
 )
 
 // write makes the stores of writer w.
@@ -161,7 +164,7 @@ func (s *storm) write(ctx context.Context, w int) error {
 		s.gate.RLock()
 		_, err := operate(s.table, ToWrite, func(tr *Trap) {
 			p := s.table.Page(id)
-			p.Touch()
+			s.touch(p)
 			tr.Commit()
 			binary.LittleEndian.PutUint64(p[HeaderBytes+8*w:], i+1)
 		})
@@ -205,7 +208,7 @@ func (s *storm) round() error {
 		s.table.Written(p.ID)
 	}
 	s.rounds++
-	if s.rounds >= stormRounds && (s.sabotage != nil || s.table.Metrics().Captured >= stormRounds) {
+	if s.rounds >= s.enough && (s.sabotage != nil || s.table.Metrics().Captured >= uint64(s.enough)) {
 		s.over.Store(true)
 	}
 	return nil
@@ -280,7 +283,7 @@ func (s *storm) compare() error {
 
 func newStorm(t *testing.T, trapOnly bool) *storm {
 	o := newOwner()
-	s := &storm{owner: o, table: newTable(t, Config{Pages: stormPages, Owner: o, TrapOnly: trapOnly})}
+	s := &storm{owner: o, enough: stormRounds, touch: (*Page).Touch, table: newTable(t, Config{Pages: stormPages, Owner: o, TrapOnly: trapOnly})}
 	audit(t, s.table) // skips where it cannot
 	return s
 }

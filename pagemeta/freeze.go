@@ -39,6 +39,7 @@ func (t *Table) Freeze(dst []FrozenPage) ([]FrozenPage, error) {
 	for i := range cut {
 		cut[i].Head = t.freeze(cut[i].ID)
 	}
+	t.step(0, stepClear)
 	for i := range words {
 		words[i].Store(0) // with the gate closed nobody sets a bit
 	}
@@ -48,6 +49,7 @@ func (t *Table) Freeze(dst []FrozenPage) ([]FrozenPage, error) {
 // freeze marks page id, which is protected, and returns its head. It is lock,
 // move and unlock in one step.
 func (t *Table) freeze(id PageID) uint32 {
+	t.step(id, stepMark)
 	m := &t.metas[id].word
 	for {
 		w := Word(m.Load())
@@ -74,6 +76,7 @@ func (t *Table) protect(pages []FrozenPage) error {
 			j++
 		}
 		from, to := pages[i].ID, pages[j-1].ID+1
+		t.step(from, stepProtect)
 		if err := t.arena.fd.Protect(t.arena.addr(from), uintptr(to-from)*PageBytes); err != nil {
 			return fmt.Errorf("freeze pages %d to %d: %w", from, to-1, err)
 		}
@@ -92,7 +95,10 @@ func (t *Table) Capture(id PageID, image *Page) bool {
 	if w.State() != Frozen {
 		return false
 	}
+	t.step(id, stepCopy)
+	t.sees(id)
 	*image = *t.Page(id)
+	t.step(id, stepFlight)
 	t.move(id, Capture, w.head())
 	return true
 }
@@ -102,6 +108,7 @@ func (t *Table) Capture(id PageID, image *Page) bool {
 func (t *Table) Written(id PageID) {
 	t.lock(id)
 	defer t.unlock(id)
+	t.step(id, stepWritten)
 	w := t.load(id)
 	if w.State() == Dirty {
 		t.move(id, Written, w.head())

@@ -45,14 +45,18 @@ func (t *Table) mkwrite(id PageID, by *atomic.Uint64) error {
 	var frozen *Page
 	if w.State() == Frozen {
 		frozen = t.Page(id) // protected, and only mkwrite could change that
+		t.sees(id)
 	}
+	t.step(id, stepOwner)
 	head, err := t.Owner.Mkwrite(id, w.head(), frozen) // B
 	if err != nil {
 		return err
 	}
+	t.step(id, stepUnprotect)
 	if err := t.arena.fd.Unprotect(t.arena.addr(id), PageBytes); err != nil { // C
-		return fmt.Errorf("mkwrite page %d: %w", id, err)
+		return t.Owner.Stop(fmt.Errorf("mkwrite page %d: %w", id, err))
 	}
+	t.step(id, stepDirty)
 	t.setDirty(id)
 	t.move(id, Mkwrite, head) // D
 	by.Add(1)

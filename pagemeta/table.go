@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
-
-	"faultline/internal/offheap"
 )
 
 // An Owner keeps the pages on disk. It stands to a Table as a file system's
@@ -27,6 +25,11 @@ type Owner interface {
 	//
 	// After an error the page is as it was, and the error reaches the operation.
 	Mkwrite(id PageID, head uint32, frozen *Page) (uint32, error)
+
+	// Stop is told that the kernel did not make a page writable for which there
+	// is a head already. No page may be made writable any more. It returns what
+	// the operation is to return.
+	Stop(cause error) error
 }
 
 // Config is what a Table is made of.
@@ -40,10 +43,11 @@ type Config struct {
 // concurrent use except where they say otherwise.
 type Table struct {
 	Config
-	arena *arena
-	mem   []byte          // metas and dirty
-	metas []meta          // one a page
-	dirty []atomic.Uint64 // one bit a page: Dirty, so that Freeze finds it
+	arena  *arena
+	mem    []byte          // metas and dirty
+	metas  []meta          // one a page
+	dirty  []atomic.Uint64 // one bit a page: Dirty, so that Freeze finds it
+	shadow shadow          // of the pages, for the race detector
 	// dirtyWords is how far dirty has been used: nothing is set beyond.
 	dirtyWords atomic.Int64
 
@@ -78,12 +82,12 @@ func New(c Config) (*Table, error) {
 		return nil, err
 	}
 	words := (c.Pages + 63) / 64
-	mem, err := offheap.Reserve(c.Pages*int(unsafe.Sizeof(meta{})) + words*8)
+	mem, err := reserveMetas(c.Pages*int(unsafe.Sizeof(meta{})) + words*8)
 	if err != nil {
 		a.close()
 		return nil, fmt.Errorf("page table: %w", err)
 	}
-	t := &Table{Config: c, arena: a, mem: mem}
+	t := &Table{Config: c, arena: a, mem: mem, shadow: newShadow(c.Pages)}
 	start := unsafe.Pointer(unsafe.SliceData(mem))
 	t.metas = unsafe.Slice((*meta)(start), c.Pages)
 	t.dirty = unsafe.Slice((*atomic.Uint64)(unsafe.Add(start, c.Pages*int(unsafe.Sizeof(meta{})))), words)
@@ -103,12 +107,19 @@ func (t *Table) Close() error {
 	}
 	t.awaitIdle()
 	err := t.arena.close()
-	return errors.Join(err, offheap.Drop(t.mem))
+	return errors.Join(err, dropMetas(t.mem))
 }
 
 // Page returns the memory of page id, which must be below Pages. It may be
 // touched only inside a trap boundary, or while the page is known to be there.
 func (t *Table) Page(id PageID) *Page { return t.arena.page(id) }
+
+// Writing is Page for who is about to change the page in phase 2, and is the only
+// one who may. It tells the race detector, where there is one.
+func (t *Table) Writing(id PageID) *Page {
+	t.changes(id)
+	return t.Page(id)
+}
 
 // State returns the state of page id. It may be stale when it is returned,
 // unless the caller rules that out: inside the gate a Dirty page stays Dirty.
@@ -157,6 +168,7 @@ func (q *waitQueue) init() { q.cond.L = &q.mu }
 func (t *Table) lock(id PageID) {
 	m := &t.metas[id].word
 	for {
+		t.step(id, stepLock)
 		w := Word(m.Load())
 		if !w.locked() {
 			if m.CompareAndSwap(uint64(w), uint64(w|lockBit)) {
@@ -167,6 +179,7 @@ func (t *Table) lock(id PageID) {
 		q := &t.queue[id%PageID(len(t.queue))]
 		q.mu.Lock()
 		if w = Word(m.Load()); w.locked() && m.CompareAndSwap(uint64(w), uint64(w|waitBit)) {
+			t.step(id, stepWait) // who unlocks needs q.mu to wake, and so comes after Wait
 			q.cond.Wait()
 		}
 		q.mu.Unlock()
@@ -175,6 +188,7 @@ func (t *Table) lock(id PageID) {
 
 // unlock gives the lock of page id back and wakes who waits for it.
 func (t *Table) unlock(id PageID) {
+	t.step(id, stepUnlock)
 	old := Word(t.metas[id].word.And(^uint64(lockBit | waitBit)))
 	if old&waitBit == 0 {
 		return

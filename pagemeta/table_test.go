@@ -36,6 +36,8 @@ func newOwner() *testOwner {
 	return o
 }
 
+func (o *testOwner) Stop(cause error) error { return cause }
+
 func (o *testOwner) ReadPage(id PageID, image *Page) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -179,7 +181,7 @@ type script struct {
 	pm    *uffd.Pagemap
 }
 
-// TestTranscripts plays the transcripts in testdata on a table, with an owner
+// TestTranscripts plays the transcripts in testdata/events on a table, with an owner
 // that does as it is told. A command is an event on a page; its output is what
 // the owner was told, the page's state after it, whether a store to it would
 // trap (the kernel is asked), and the first byte of what was captured. Every
@@ -190,7 +192,7 @@ func TestTranscripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pm.Close()
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/events", func(t *testing.T, path string) {
 		s := &script{t: t, pm: pm}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if d.Cmd == "new" {

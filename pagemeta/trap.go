@@ -128,6 +128,7 @@ func (t *Table) fetch(id PageID) error {
 			return err
 		}
 	}
+	t.changes(id)
 	if err := t.arena.fd.Copy(t.arena.addr(id), image[:], true); err != nil {
 		return fmt.Errorf("load page %d: %w", id, err)
 	}

@@ -39,21 +39,25 @@ func (r *run) hold(a, b []byte) []byte {
 }
 
 // take appends the entries of n, which must not change meanwhile. It returns
-// false if n is damaged.
+// false if n is damaged: no node of the run's level, or its keys and values have
+// more bytes than a page.
 func (r *run) take(n *node) bool {
-	if !n.sane() {
+	if !n.is(r.level) || !n.sane() {
 		return false
 	}
 	prefix, skip := n.prefix(), n.skip()
+	left := room - len(prefix)
 	for i := range n.count() {
 		suffix, ok := n.suffix(i, skip)
-		if !ok {
+		left -= slotBytes + skip + len(suffix)
+		if !ok || left < 0 || len(prefix)+len(suffix) > MaxKeyBytes {
 			return false
 		}
 		e := entry{key: r.hold(prefix, suffix)}
 		if n.level() == 0 {
 			value, ok := n.value(i)
-			if !ok {
+			left -= len(value)
+			if !ok || left < 0 {
 				return false
 			}
 			e.value = r.hold(value, nil)
@@ -61,6 +65,17 @@ func (r *run) take(n *node) bool {
 			return false
 		}
 		r.entries = append(r.entries, e)
+	}
+	return true
+}
+
+// ascends tells whether the keys are in order, each once: only then can the run
+// be laid out.
+func (r *run) ascends() bool {
+	for i := 1; i < len(r.entries); i++ {
+		if bytes.Compare(r.entries[i-1].key, r.entries[i].key) >= 0 {
+			return false
+		}
 	}
 	return true
 }

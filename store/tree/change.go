@@ -70,6 +70,19 @@ func (c *change) free(id pagemeta.PageID, image *node) {
 	c.frees = append(c.frees, id)
 }
 
+// twice returns a page that the change writes twice, which a sound tree does not
+// lead to: neighbours that are one page, or a page in use that is marked as free.
+func (c *change) twice() (pagemeta.PageID, bool) {
+	for i, w := range c.writes {
+		for _, other := range c.writes[:i] {
+			if w.id == other.id {
+				return w.id, true
+			}
+		}
+	}
+	return 0, false
+}
+
 // A plan fills a change. It runs inside a boundary, as often as it takes, and
 // must not keep anything from one time to the next.
 type plan func(c *change) step
@@ -97,6 +110,9 @@ func (t *Tree) tryChange(op *Op, p plan) (next step, trap pagemeta.Trap) {
 	if s := p(c); s != done {
 		return s, trap
 	}
+	if id, twice := c.twice(); twice {
+		return step{kind: damaged, page: id}, trap
+	}
 	if err := t.prepare(c); err != nil { // phase 1
 		return step{kind: failed, err: err}, trap
 	}
@@ -107,15 +123,15 @@ func (t *Tree) tryChange(op *Op, p plan) (next step, trap pagemeta.Trap) {
 	for i := range c.writes {
 		w := &c.writes[i]
 		t.mu.space.inner += w.image.isInner() - t.node(w.id).isInner()
-		*t.node(w.id) = *w.image
+		*t.writing(w.id) = *w.image
 		t.pages.Unlatch(w.id, true)
 	}
 	t.commitSpace(c)
 	if c.height > 0 {
 		t.levels.Store(int32(c.height))
 	}
-	t.inner.Store(int32(t.mu.space.inner))
-	t.leaves.Store(int32(t.mu.space.used - t.mu.space.inner))
+	t.inner.Store(int32(max(t.mu.space.inner, 0)))
+	t.leaves.Store(int32(max(t.mu.space.used-t.mu.space.inner, 1)))
 	return done, trap
 }
 
@@ -184,7 +200,7 @@ func (t *Tree) trailTo(key []byte, tr *trail) step {
 		v := t.pages.Version(id)
 		n := t.node(id)
 		level := n.level()
-		if !below(level, above) {
+		if !below(level, above) || !n.is(level) {
 			return t.believe(id, v, false)
 		}
 		if id == Root {

@@ -18,6 +18,7 @@ type Cursor struct {
 	at   int  // slot in leaf
 	ok   bool // at is a key
 	key  []byte
+	next []byte // memory for the key after it
 	leaf node
 
 	way    [maxHeight]bend // by level, 1 and above; the way to leaf
@@ -91,9 +92,12 @@ func (c *Cursor) place(dir int) int {
 // settle goes to slot at of the leaf or, if there is none, to the nearest key
 // outside of it in direction dir.
 func (c *Cursor) settle(at, dir int) bool {
-	for at < 0 || at >= c.leaf.count() {
+	for steps := 0; at < 0 || at >= c.leaf.count(); steps++ {
 		next, trap := c.tryStep(dir)
 		switch {
+		case steps > c.t.pages.Pages: // so many leaves, and all empty
+			c.err, c.ok = ErrDamaged, false
+			return false
 		case next == done && c.height == 0: // the end
 			c.ok = false
 			return false
@@ -110,13 +114,22 @@ func (c *Cursor) settle(at, dir int) bool {
 		}
 	}
 	suffix, ok := c.leaf.suffix(at, leafCellBytes)
-	if _, in := c.leaf.value(at); !ok || !in {
+	_, in := c.leaf.value(at)
+	c.next = append(append(c.next[:0], c.leaf.prefix()...), suffix...)
+	if !ok || !in || !c.follows(c.next, dir) {
 		c.err, c.ok = ErrDamaged, false
 		return false
 	}
 	c.at, c.ok = at, true
-	c.key = append(append(c.key[:0], c.leaf.prefix()...), suffix...)
+	c.key, c.next = c.next, c.key
 	return true
+}
+
+// follows tells whether the cursor may go to key. A damaged tree must not send it
+// back to where it has been, for ever.
+func (c *Cursor) follows(key []byte, dir int) bool {
+	order := bytes.Compare(key, c.key)
+	return order == dir || order == 0 && dir > 0 && !c.ok // equal: what SeekGE was asked for
 }
 
 // enter takes the leaf that c.key belongs to.
@@ -145,6 +158,9 @@ func (c *Cursor) tryStep(dir int) (next step, trap pagemeta.Trap) {
 	for level := 1; level < c.height; level++ {
 		b := &c.way[level]
 		n := c.t.node(b.id)
+		if !n.sane() {
+			return c.t.believe(b.id, b.version, false), trap
+		}
 		index := b.index + dir
 		if index < 0 || index > n.count() {
 			if s := c.t.believe(b.id, b.version, true); s != done {
@@ -177,7 +193,7 @@ func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 		}
 		n := c.t.node(id)
 		level := n.level()
-		if !below(level, above) {
+		if !below(level, above) || !n.is(level) {
 			return c.t.believe(id, v, false)
 		}
 		above = level
@@ -186,7 +202,7 @@ func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 			if id == Root {
 				c.height = 1
 			}
-			return c.t.believe(id, v, c.leaf.sane() && c.leaf.Kind() == KindLeaf)
+			return c.t.believe(id, v, c.leaf.sane())
 		}
 		index, child, ok := n.toward(c.key, dir)
 		if !ok || int(child) >= c.t.pages.Pages {

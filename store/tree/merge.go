@@ -62,7 +62,7 @@ func (t *Tree) planMerge(c *change, key []byte, level int) (more bool, s step) {
 	case r.size(r.entries) <= mergedBytes || p.empty && r.fits(r.entries):
 		return t.planJoin(c, &p, level), done
 	case p.empty:
-		t.planBalance(c, &p, level)
+		return false, t.planBalance(c, &p, level)
 	}
 	return false, done
 }
@@ -97,6 +97,9 @@ func (t *Tree) takePair(c *change, p *pair, level int) step {
 			return step{kind: damaged, page: id}
 		}
 	}
+	if !up.ascends() || !r.ascends() {
+		return step{kind: damaged, page: p.parent}
+	}
 	return done
 }
 
@@ -124,17 +127,21 @@ func (t *Tree) planJoin(c *change, p *pair, level int) (sparse bool) {
 // planBalance lets an empty node, or one with a single child, share the keys of a
 // neighbour that is too full to take it in. A pair whose parent has no room for
 // the new separator stays as it is.
-func (t *Tree) planBalance(c *change, p *pair, level int) {
+func (t *Tree) planBalance(c *change, p *pair, level int) step {
 	r, up := &c.runs[level], &c.runs[level+1]
 	parts := r.cut(false)
 	if len(parts) != 2 {
-		return
+		return done
 	}
 	up.entries[p.index-1].key = r.separator(parts[1])
+	if !up.ascends() {
+		return step{kind: damaged, page: p.parent}
+	}
 	if !up.fits(up.entries) {
-		return
+		return done
 	}
 	r.lay(c.rewrite(p.left, p.versions[0]), parts[0])
 	r.lay(c.rewrite(p.right, p.versions[1]), parts[1])
 	up.lay(c.write(p.parent), part{0, len(up.entries)})
+	return done
 }

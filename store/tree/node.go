@@ -113,6 +113,21 @@ func (n *node) sane() bool {
 	return n.count() <= maxSlots && n.prefixBytes() <= MaxKeyBytes
 }
 
+// is tells whether n is a node of a level: each has its kind.
+func (n *node) is(level int) bool {
+	kind := byte(KindLeaf)
+	if level > 0 {
+		kind = KindInner
+	}
+	return n.Kind() == kind && n.level() == level
+}
+
+// changeable tells whether slots, cells and prefix of a leaf keep out of each
+// other's way, so that put and remove can change it in place.
+func (n *node) changeable() bool {
+	return n.is(0) && n.sane() && n.free() >= 0 && n.heap() <= nodeBytes-n.prefixBytes()
+}
+
 func (n *node) prefix() []byte { return n[nodeBytes-n.prefixBytes():] }
 
 // slot returns the head of slot i, where its cell begins, and how long the
@@ -242,6 +257,15 @@ func (n *node) value(i int) ([]byte, bool) {
 	return n.span(cell+leafCellBytes+length, int(le.Uint16(b)))
 }
 
+// cellValue is value for a slot whose cell is to be changed: it must not reach
+// into the slots.
+func (n *node) cellValue(i int) ([]byte, bool) {
+	if _, cell, _ := n.slot(i); cell < n.heap() {
+		return nil, false
+	}
+	return n.value(i)
+}
+
 // free is the room between slots and cells.
 func (n *node) free() int { return n.heap() - slotsAt - slotBytes*n.count() }
 
@@ -258,16 +282,21 @@ const (
 	inserted fit = iota // the key is new
 	replaced            // the key had a value
 	full                // nothing changed: the node must be written anew or split
+	broken              // nothing changed: the node is damaged
 )
 
-// put sets key to value in a leaf, if that needs no other layout of the leaf.
+// put sets key to value in a leaf that is changeable, if that needs no other
+// layout of it.
 func (n *node) put(key, value []byte) fit {
 	plen := n.prefixBytes()
 	if len(key) < plen || string(key[:plen]) != string(n.prefix()) {
 		return full
 	}
-	at, found, _ := n.search(key)
+	at, found, ok := n.search(key)
 	suffix := key[plen:]
+	if !ok {
+		return broken
+	}
 	if found {
 		return n.replace(at, suffix, value)
 	}
@@ -286,7 +315,10 @@ func (n *node) put(key, value []byte) fit {
 // replace gives the key of slot at another value: in place if it is not longer,
 // else in a new cell.
 func (n *node) replace(at int, suffix, value []byte) fit {
-	old, _ := n.value(at)
+	old, ok := n.cellValue(at)
+	if !ok {
+		return broken
+	}
 	head, cell, length := n.slot(at)
 	if len(value) <= len(old) {
 		copy(old, value)
@@ -312,13 +344,18 @@ func (n *node) pushCell(suffix, value []byte) int {
 	return at
 }
 
-// remove deletes slot at of a leaf.
-func (n *node) remove(at int) {
+// remove deletes slot at of a leaf that is changeable. It returns false, and has
+// changed nothing, if the leaf is damaged.
+func (n *node) remove(at int) bool {
 	_, _, length := n.slot(at)
-	value, _ := n.value(at)
+	value, ok := n.cellValue(at)
+	if !ok {
+		return false
+	}
 	n.setDead(n.dead() + leafCellBytes + length + len(value))
 	count := n.count() - 1
 	from := slotsAt + slotBytes*at
 	copy(n[from:slotsAt+slotBytes*count], n[from+slotBytes:slotsAt+slotBytes*(count+1)])
 	n.setCount(count)
+	return true
 }

@@ -118,6 +118,9 @@ func (t *Tree) alloc(c *change) (pagemeta.PageID, error) {
 		if id%groupPages == bitmapPage && id/groupPages >= s.groups {
 			continue // it will be the bitmap of its group
 		}
+		if s.groups > 0 && (id <= int(Root) || id%groupPages == bitmapPage) {
+			return 0, damage(bitmapOf(pagemeta.PageID(id)), "page %d is not marked as used", id)
+		}
 		c.allocs = append(c.allocs, pagemeta.PageID(id))
 		return pagemeta.PageID(id), nil
 	}
@@ -143,24 +146,39 @@ func (t *Tree) firstFree(from int) int {
 	return from
 }
 
-// prepareBitmaps makes the bitmap pages writable that c will change.
+// prepareBitmaps makes the bitmap pages writable that c will change, and checks
+// that what c gives back is in use.
 func (t *Tree) prepareBitmaps(c *change) error {
 	last := pagemeta.PageID(0)
-	for _, ids := range [2][]pagemeta.PageID{c.allocs, c.frees} {
+	for i, ids := range [2][]pagemeta.PageID{c.allocs, c.frees} {
 		for _, id := range ids {
 			b := bitmapOf(id)
-			if b == last {
-				continue
+			if b != last {
+				if err := t.prepareBitmap(b); err != nil {
+					return err
+				}
+				last = b
 			}
-			last = b
-			if int(b)/groupPages >= t.mu.space.groups {
-				t.pages.Fresh(b)
+			if at, mask := bit(t.pages.Page(b), id); i == 1 && *at&mask == 0 {
+				return damage(b, "page %d is not marked as used", id)
 			}
-			if err := t.pages.Prepare(b); err != nil {
-				return err
-			}
-			t.pages.Page(b).Touch()
 		}
+	}
+	return nil
+}
+
+func (t *Tree) prepareBitmap(b pagemeta.PageID) error {
+	made := int(b)/groupPages < t.mu.space.groups
+	if !made {
+		t.pages.Fresh(b)
+	}
+	if err := t.pages.Prepare(b); err != nil {
+		return err
+	}
+	page := t.pages.Page(b)
+	page.Touch()
+	if kind := page.Kind(); made && kind != KindBitmap {
+		return damage(b, "kind %d, want a bitmap", kind)
 	}
 	return nil
 }
@@ -169,7 +187,7 @@ func (t *Tree) prepareBitmaps(c *change) error {
 func (t *Tree) commitSpace(c *change) {
 	s := &t.mu.space
 	for _, id := range c.allocs {
-		b := t.pages.Page(bitmapOf(id))
+		b := t.pages.Writing(bitmapOf(id))
 		if int(id)/groupPages >= s.groups {
 			b.SetKind(KindBitmap)
 			at, mask := bit(b, bitmapOf(id))
@@ -190,7 +208,7 @@ func (t *Tree) commitSpace(c *change) {
 		s.promised -= kept
 	}
 	for _, id := range c.frees {
-		at, mask := bit(t.pages.Page(bitmapOf(id)), id)
+		at, mask := bit(t.pages.Writing(bitmapOf(id)), id)
 		*at &^= mask
 		s.used--
 		s.next = min(s.next, int(id))

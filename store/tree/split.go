@@ -25,7 +25,7 @@ func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
 		}
 		r := &c.runs[0]
 		r.reset(0, 0)
-		if !r.take(&c.copied) {
+		if !r.take(&c.copied) || !r.ascends() {
 			return step{kind: damaged, page: leaf}
 		}
 		var at int
@@ -46,6 +46,9 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, tail bool) step {
 	for level := 0; ; level++ {
 		r := &c.runs[level]
 		id := tr.at(level).id
+		if level+1 == maxHeight {
+			return step{kind: damaged, page: id}
+		}
 		write := func(to pagemeta.PageID) *node {
 			if level == 0 && to == id {
 				return c.rewrite(id, v)
@@ -80,6 +83,9 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, tail bool) step {
 			return step{kind: damaged, page: parent.id}
 		}
 		up.adopt(parent.index, r, parts, ids[:])
+		if !up.ascends() {
+			return step{kind: damaged, page: parent.id}
+		}
 		if up.fits(up.entries) {
 			up.lay(c.write(parent.id), part{0, len(up.entries)})
 			return done

@@ -60,8 +60,17 @@ type State struct {
 	Keys  uint64
 }
 
+// sound tells whether there can be a tree with these numbers.
+func (s State) sound() bool {
+	return s.Pages > uint32(Root) && s.Used <= s.Pages && s.Inner < s.Used &&
+		s.Keys <= uint64(s.Used)*maxSlots
+}
+
 // Open returns the tree that had state s.
 func Open(pages *pagemeta.Table, s State) (*Tree, error) {
+	if !s.sound() {
+		return nil, fmt.Errorf("%w: %d pages, %d in use, %d of them inner nodes, %d keys", ErrDamaged, s.Pages, s.Used, s.Inner, s.Keys)
+	}
 	if int(s.Pages) > pages.Pages {
 		return nil, fmt.Errorf("%d pages, room for %d: %w", s.Pages, pages.Pages, ErrFull)
 	}
@@ -160,6 +169,9 @@ func (t *Tree) again(s step, trap *pagemeta.Trap, intent pagemeta.Intent) error 
 
 func (t *Tree) node(id pagemeta.PageID) *node { return (*node)(t.pages.Page(id)) }
 
+// writing is node for phase 2.
+func (t *Tree) writing(id pagemeta.PageID) *node { return (*node)(t.pages.Writing(id)) }
+
 // below tells whether a node of this level may be a child of one of the level
 // above; maxHeight is above the root. A damaged tree must not lead in circles.
 func below(level, above int) bool {
@@ -182,7 +194,7 @@ func (t *Tree) descend(key []byte) (pagemeta.PageID, uint64, step) {
 		n := t.node(id)
 		level := n.level()
 		if level == 0 || !below(level, above) {
-			return id, v, t.believe(id, v, n.Kind() == KindLeaf && level < above)
+			return id, v, t.believe(id, v, below(level, above) && n.Kind() == KindLeaf)
 		}
 		above = level
 		_, child, ok := n.childFor(key)
@@ -235,8 +247,11 @@ func (t *Tree) tryPut(key, value []byte) (f fit, next step, trap pagemeta.Trap) 
 		return full, next, trap
 	}
 	trap.Commit()
-	f = t.node(id).put(key, value)
-	t.pages.Unlatch(id, f != full)
+	f = t.writing(id).put(key, value)
+	t.pages.Unlatch(id, f == inserted || f == replaced)
+	if f == broken {
+		return f, step{kind: damaged, page: id}, trap
+	}
 	return f, done, trap
 }
 
@@ -254,7 +269,7 @@ func (t *Tree) latchLeaf(key []byte) (pagemeta.PageID, step) {
 	if !t.pages.Latch(id, v) {
 		return 0, step{kind: changed}
 	}
-	if n := t.node(id); !n.sane() || n.Kind() != KindLeaf {
+	if !t.node(id).changeable() {
 		t.pages.Unlatch(id, false)
 		return 0, step{kind: damaged, page: id}
 	}
@@ -295,10 +310,14 @@ func (t *Tree) tryDelete(key []byte) (existed, sparse bool, next step, trap page
 		return false, false, next, trap
 	}
 	trap.Commit()
-	n := t.node(id)
-	at, existed, _ := n.search(key)
-	if existed {
-		n.remove(at)
+	n := t.writing(id)
+	at, existed, ok := n.search(key)
+	if existed && ok {
+		ok = n.remove(at)
+	}
+	if !ok {
+		t.pages.Unlatch(id, false)
+		return false, false, step{kind: damaged, page: id}, trap
 	}
 	sparse = existed && id != Root && n.sparse()
 	t.pages.Unlatch(id, existed)

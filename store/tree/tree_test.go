@@ -22,6 +22,8 @@ type testOwner struct {
 
 var errOwner = errors.New("owner fails")
 
+func (o *testOwner) Stop(cause error) error { return cause }
+
 func (o *testOwner) ReadPage(id pagemeta.PageID, _ *pagemeta.Page) error {
 	return fmt.Errorf("page %d was never written", id)
 }

@@ -48,6 +48,8 @@ const _ = uint(pages - 65536*scatter)
 // An owner has nothing to do: what it does for a store is not the trap's cost.
 type owner struct{}
 
+func (owner) Stop(cause error) error { return cause }
+
 func (owner) ReadPage(_ pagemeta.PageID, image *pagemeta.Page) error {
 	*image = pagemeta.Page{}
 	return nil
