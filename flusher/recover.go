@@ -18,6 +18,9 @@ var errTorn = errors.New("journal not whole")
 // does it again. empty tells that the data file has no page yet.
 func (f *Flusher) recover() (empty bool, err error) {
 	images, err := f.readJournal()
+	if err == nil && f.outdated() {
+		err = errTorn
+	}
 	switch {
 	case errors.Is(err, errTorn):
 		size, err := f.data.Size()
@@ -31,6 +34,7 @@ func (f *Flusher) recover() (empty bool, err error) {
 		for slot, p := range images {
 			f.replay[p.ID] = slot
 		}
+		f.metrics.recovered = len(images)
 	default:
 		if err := f.writeAgain(images); err != nil {
 			return false, err
@@ -39,13 +43,16 @@ func (f *Flusher) recover() (empty bool, err error) {
 	return false, f.readRounds()
 }
 
+// outdated tells whether the data file is of a later round than the whole journal
+// in memory. A disk leaves that when it has lost what was written to the journal
+// since; the data file is then complete, for page 0 comes last.
+func (f *Flusher) outdated() bool {
+	var super pagemeta.Page
+	return f.readImage(0, &super) == nil && super.Round() > f.journal.image(0).Round()
+}
+
 // writeAgain makes step C of a round that was cut off.
 func (f *Flusher) writeAgain(images []pagemeta.FrozenPage) error {
-	// The process may have died between the journal's writes and its sync: what was
-	// read came from the kernel, and pages written in place now could outlive it.
-	if err := f.journal.file.Sync(); err != nil {
-		return err
-	}
 	if err := f.writeBack(images); err != nil {
 		return fmt.Errorf("write %d pages of the journal back: %w", len(images), err)
 	}
@@ -56,6 +63,14 @@ func (f *Flusher) writeAgain(images []pagemeta.FrozenPage) error {
 // readJournal reads the images of a whole journal into its memory.
 func (f *Flusher) readJournal() ([]pagemeta.FrozenPage, error) {
 	j := &f.journal
+	// The process may have died between the journal's writes and its sync, or the sync
+	// has failed: what is read must not come from the kernel alone, for pages written
+	// in place now could outlive it.
+	if !f.ReadOnly {
+		if err := disk.SyncAndEvict(j.file); err != nil {
+			return nil, err
+		}
+	}
 	size, err := j.file.Size()
 	if err != nil {
 		return nil, err

@@ -59,6 +59,9 @@ func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, lsn uint64, err error) {
 	err = f.Exclusive(func() error {
 		began := time.Now()
 		defer func() { f.metrics.frozen(time.Since(began)) }()
+		if err := f.Err(); err != nil {
+			return err // an operation may have been stopped half way
+		}
 		if lsn, err = f.cut(); err != nil {
 			return err
 		}

@@ -107,6 +107,35 @@ func TestRoundsAfterCrash(t *testing.T) {
 	r.abandon()
 }
 
+// TestOutdatedJournal puts back a whole journal of an earlier round, as a disk
+// leaves that has lost what was written to it since. It must not be applied to the
+// data file of a later round. The control is the same journal and the data file
+// that it belongs to.
+func TestOutdatedJournal(t *testing.T) {
+	r := newRig(t, memdisk.New())
+	r.open()
+	r.writeAll()
+	r.checkpoint()
+	r.write(2, 3)
+	m := r.crashAt("write", "data", memdisk.Kill)
+	journal := slices.Clone(m.Bytes(r.path("journal")))
+	r = r.reopened(m)
+	r.open()
+	if lsn := r.check("journal applied"); lsn != r.cuts[len(r.cuts)-1] {
+		t.Errorf("cut %d, want %d: the test shows nothing", lsn, r.cuts[len(r.cuts)-1])
+	}
+	r.write(3, 4)
+	r.checkpoint()
+	r.close()
+	copy(r.fs.Bytes(r.path("journal")), journal)
+	r = r.reopened(r.fs)
+	r.open()
+	if lsn := r.check("outdated journal"); lsn != r.cuts[len(r.cuts)-1] {
+		t.Errorf("cut %d, want %d", lsn, r.cuts[len(r.cuts)-1])
+	}
+	r.close()
+}
+
 // TestRoundsImage draws the pages of rounds for a cut and compares them with what
 // a map of the rounds says.
 func TestRoundsImage(t *testing.T) {

@@ -111,23 +111,24 @@ func (c *conn) flush() {
 func (c *conn) commit() error {
 	wrote, read := c.hasWrote, c.hasRead
 	c.hasWrote, c.hasRead = false, false
-	db := c.srv.db
-	if c.srv.opts.Durability == store.Async {
-		if !wrote {
-			return nil
-		}
-		return db.WaitWritten(c.wrote)
-	}
 	if read {
-		err := db.WaitDurable(c.srv.ctx, db.SeenLSN())
+		err := c.await(c.srv.db.SeenLSN())
 		if !errors.Is(err, store.ErrStopped) {
 			return err
 		}
 	}
 	if wrote {
-		return db.WaitDurable(c.srv.ctx, c.wrote)
+		return c.await(c.wrote)
 	}
 	return nil
+}
+
+// await returns when every write below lsn is as durable as promised.
+func (c *conn) await(lsn store.LSN) error {
+	if c.srv.opts.Durability == store.Async {
+		return c.srv.db.WaitWritten(lsn)
+	}
+	return c.srv.db.WaitDurable(c.srv.ctx, lsn)
 }
 
 // send writes out to the socket.

@@ -23,9 +23,9 @@
 //	sync         WaitDurable                  a power cut
 //	async        WaitWritten                  the end of the process, not of the machine
 //
-// They wait for the LSN of the connection's last write. With sync, replies to
-// reads wait too, for all that they can have seen (SeenLSN), so that a crash does
-// not take back what a client was shown. That costs nothing while nobody writes.
+// They wait for the LSN of the connection's last write. Replies to reads wait too,
+// for all that they can have seen (SeenLSN), so that a crash does not take back
+// what a client was shown. That costs nothing while nobody writes.
 //
 // When B fails, none of the replies that wait is sent: each may rest on a write
 // that is now in doubt, and a client counts replies, so leaving out some would

@@ -136,6 +136,7 @@ func (db *DB) apply(op *tree.Op, data []byte) (found int, err error) {
 			} else {
 				existed, err = db.tree.Delete(op, w.key)
 			}
+			err = db.readError(err)
 			if existed {
 				found++
 			}

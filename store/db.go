@@ -118,7 +118,7 @@ func (db *DB) claim() error {
 			return fmt.Errorf("%w: %w: no data file", ErrNotStore, fs.ErrNotExist)
 		}
 	}
-	db.lockf, err = disk.Lock(filepath.Join(db.dir, "LOCK"))
+	db.lockf, err = fsys.Lock(filepath.Join(db.dir, "LOCK"))
 	return err
 }
 
@@ -180,8 +180,11 @@ func (db *DB) load() (err error) {
 	if err = errors.Join(err, parseErr); err != nil {
 		return err
 	}
+	if err := db.super.check(); err != nil {
+		return &disk.CorruptError{File: filepath.Join(db.dir, "data"), Err: err}
+	}
 	db.tree, err = tree.Open(db.flusher.Pages, db.super.tree)
-	return err
+	return db.readError(err)
 }
 
 func (db *DB) walDir() string { return filepath.Join(db.dir, "wal") }

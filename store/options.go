@@ -63,7 +63,9 @@ type Options struct {
 	// microseconds a page and changes nothing else.
 	TrapOnly bool
 
-	fs disk.FS
+	fs        disk.FS
+	logBuffer int  // see wal.Options.BufferBytes
+	noHelper  bool // see wal.Options
 }
 
 // withDefaults returns o, or the defaults, complete and checked.
@@ -102,10 +104,15 @@ func (o *Options) withDefaults() (Options, error) {
 			c.DirtyBudget, minCredits*pagemeta.PageBytes, c.MemoryBudget/2)
 	case c.LogBytes < 0:
 		return c, fmt.Errorf("log of %d bytes before a round", c.LogBytes)
-	case c.SegmentBytes < 0 || c.SegmentBytes > 1<<30 || c.SegmentBytes%pagemeta.PageBytes != 0:
+	case !validSegment(c.SegmentBytes):
 		return c, fmt.Errorf("log segments of %d bytes: want a multiple of %d, 1 GiB at most", c.SegmentBytes, pagemeta.PageBytes)
 	}
 	return c, nil
+}
+
+// validSegment tells whether a file of the log may have so many bytes.
+func validSegment(bytes int64) bool {
+	return bytes > 0 && bytes <= 1<<30 && bytes%pagemeta.PageBytes == 0
 }
 
 // minCredits is enough for two operations that split every level.

@@ -20,6 +20,8 @@ func (db *DB) recover() error {
 		Spares:       int(db.opts.LogBytes/db.super.segmentBytes) + 1, // one round's worth
 		Salt:         db.super.salt(),
 		ReadOnly:     db.opts.ReadOnly,
+		BufferBytes:  db.opts.logBuffer,
+		NoHelper:     db.opts.noHelper,
 	})
 	if err != nil {
 		return fmt.Errorf("log: %w", err)

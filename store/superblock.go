@@ -98,6 +98,21 @@ func (s *superblock) parse(p *pagemeta.Page) error {
 	return nil
 }
 
+// maxLSN is more log than can ever be written, and far from where an LSN, or the
+// number of a segment, would overflow.
+const maxLSN = 1 << 62
+
+// check says what in s cannot be.
+func (s *superblock) check() error {
+	switch {
+	case !validSegment(s.segmentBytes):
+		return fmt.Errorf("log segments of %d bytes", s.segmentBytes)
+	case s.lsn >= maxLSN:
+		return fmt.Errorf("lsn %d", s.lsn)
+	}
+	return nil
+}
+
 // onPage0 runs fn on page 0 in memory, writable if intent is ToWrite, in the way
 // of every operation.
 func (db *DB) onPage0(intent pagemeta.Intent, fn func(p *pagemeta.Page)) error {
@@ -122,6 +137,7 @@ func (db *DB) tryPage0(intent pagemeta.Intent, fn func(p *pagemeta.Page)) (trap 
 		}
 		p.Touch()
 		trap.Commit()
+		p = pages.Writing(0)
 	}
 	fn(p)
 	return trap, nil

@@ -16,6 +16,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -38,6 +39,10 @@ type FS interface {
 	List(name string) ([]string, error)
 	// SyncDir makes the names in a directory durable.
 	SyncDir(name string) error
+	// Lock takes the lock file name, made if there is none, until Close. It fails
+	// with ErrLocked while another has it. The kernel lets go of it when the
+	// process ends, however that happens.
+	Lock(name string) (io.Closer, error)
 }
 
 // A File is an open file. ReadAt and WriteAt may be called concurrently.
@@ -66,6 +71,27 @@ type Mapper interface {
 	Map(size int) ([]byte, error)
 	// Unmap ends what Map began. Nobody may touch the memory any more.
 	Unmap(mem []byte) error
+}
+
+// An Evicter is a File whose bytes in the cache of the kernel can be dropped. Not
+// every File is one.
+type Evicter interface {
+	// Evict drops them, as far as they are not waiting to be written, so that what is
+	// read next comes from the disk. They need not be the same: of what a Sync that
+	// failed was to write, the cache may still have what the disk never got.
+	Evict() error
+}
+
+// SyncAndEvict makes what was written to f durable, and what is read from it next
+// what is durable, whatever became of an earlier Sync.
+func SyncAndEvict(f File) error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if e, ok := f.(Evicter); ok {
+		return e.Evict()
+	}
+	return nil
 }
 
 // ErrCorrupt is wrapped by every error about bytes on disk that no crash can

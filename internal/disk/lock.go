@@ -8,12 +8,11 @@ import (
 	"strings"
 )
 
-// ErrLocked is wrapped by the error of Lock when another process has the lock.
+// ErrLocked is wrapped by the error of FS.Lock when another process has the lock.
 var ErrLocked = errors.New("in use by another process")
 
-// Lock takes the lock file name, made if there is none, and writes the pid into
-// it. The kernel lets go of it when the process ends, however that happens.
-func Lock(name string) (io.Closer, error) {
+// Lock writes the pid into the file.
+func (osFS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,15 @@ func (f osFile) Sync() error {
 	}
 }
 
+// Evict is of Evicter. A kernel that was built without the call is no error.
+func (f osFile) Evict() error {
+	err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return &fs.PathError{Op: "fadvise", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
 func (f osFile) Allocate(size int64) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), 0, 0, size)

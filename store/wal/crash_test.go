@@ -312,7 +312,7 @@ func TestConcurrentCrash(t *testing.T) {
 	for n := int64(0); n < 400; n += 7 {
 		m := memdisk.New()
 		o := testOptions(m)
-		o.noHelper = false
+		o.NoHelper = false
 		o.BufferBytes = 3000
 		l := mustOpen(t, o)
 		m.CutAt(n)

@@ -47,7 +47,8 @@
 //	a mark with D > x     x was durable, and is damaged: CorruptError
 //	no such mark          x was not known to be durable: the log is cut at x
 //
-// Valid batches behind x mean nothing, for an unsynced tail is reordered. The
+// The marks in the tail file (tailfile.go) count like those behind x. Valid
+// batches behind x mean nothing, for an unsynced tail is reordered. The
 // rule is exact but for the last group: damage to what was synced last, behind
 // which nothing was ever written, looks like a torn tail and is cut. A missing
 // segment between others is corruption too, and so is one of the wrong length:
@@ -82,7 +83,9 @@
 //	during the cut                 part zeroed, removed      finds the same x, cuts again
 //
 // Replay syncs each segment before it hands out what is in it: a checkpoint that
-// the caller makes of these records must not be ahead of the log.
+// the caller makes of these records must not be ahead of the log. It reads the
+// segment from the disk then, not from the cache, which after a sync that failed
+// has records that the disk has not.
 //
 // # Segments
 //

@@ -66,9 +66,9 @@ type Options struct {
 	// DefaultSpares.
 	Spares int
 
-	// noHelper lets the writer make each segment itself, so that a test sees
+	// NoHelper lets the writer make each segment itself, so that a test sees
 	// the same calls in the same order in every run.
-	noHelper bool
+	NoHelper bool
 }
 
 // Metrics counts what a log has done since Open.

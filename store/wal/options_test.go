@@ -8,5 +8,5 @@ const (
 )
 
 func testOptions(m *memdisk.FS) Options {
-	return Options{FS: m, Dir: testDir, SegmentBytes: 4096, Salt: testSalt, Spares: 2, noHelper: true}
+	return Options{FS: m, Dir: testDir, SegmentBytes: 4096, Salt: testSalt, Spares: 2, NoHelper: true}
 }

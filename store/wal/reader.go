@@ -44,7 +44,11 @@ func (l *Log) Replay(from LSN, fn func(payload []byte, end LSN) error) (Stats, e
 	if err = errors.Join(err, r.close()); err != nil {
 		return stats, fmt.Errorf("replay log: %w", err)
 	}
-	tail, err := l.readTail(stats.End)
+	tail, durable, err := l.readTail(stats.End)
+	if err == nil && durable > stats.End+LSN(len(tail)) {
+		err = &disk.CorruptError{File: l.segs.path(l.segs.number(stats.End)), Offset: l.segs.offset(stats.End),
+			Err: fmt.Errorf("%w; a mark in %s says that LSN %d was durable", stats.Torn, tailName, durable)}
+	}
 	if err != nil {
 		return stats, fmt.Errorf("replay log: %w", err)
 	}
@@ -275,7 +279,9 @@ func (r *reader) slide(lsn LSN, n int) error {
 }
 
 // segment returns segment k, open and synced: the records in it may be of a
-// process that died before it could sync them, and the store builds on them now.
+// process that died before it could sync them, and the store builds on them now. It
+// is evicted too, for a sync may have failed before: the kernel then shows bytes that
+// the disk does not have, and that no sync writes any more.
 func (r *reader) segment(k uint64) (disk.File, error) {
 	if r.file != nil && r.number == k {
 		return r.file, nil
@@ -295,7 +301,7 @@ func (r *reader) segment(k uint64) (disk.File, error) {
 	}
 	r.file, r.number = f, k
 	if r.sync {
-		return f, f.Sync()
+		return f, disk.SyncAndEvict(f)
 	}
 	return f, nil
 }

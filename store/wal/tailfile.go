@@ -32,6 +32,10 @@ import (
 // the segments lack and the crc allows: records that were never acknowledged as
 // durable, in order and without a gap.
 //
+// A mark in the tail file that says that the log was durable beyond where it ends
+// now, the tail file's records included, proves damage as one behind x does: of a
+// kill the newest group and its mark are here, whatever the segments have lost.
+//
 // A file system without mappings has no tail file; buffers are then of the heap,
 // and Write is a pwrite.
 const tailName = "tail"
@@ -129,32 +133,47 @@ func (s *tailFile) close() error {
 	return errors.Join(s.file.(disk.Mapper).Unmap(s.mem), s.file.Close())
 }
 
-// readTail returns the records from lsn on that the tail file has.
-func (l *Log) readTail(lsn LSN) ([]byte, error) {
+// readTail returns the records from lsn on that the tail file has, and the
+// newest LSN that a mark in it says was durable.
+func (l *Log) readTail(lsn LSN) (tail []byte, durable LSN, err error) {
 	f, err := l.o.FS.OpenRead(filepath.Join(l.o.Dir, tailName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer f.Close()
 	size, err := f.Size()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	mem := make([]byte, min(size, maxTail)&^(2*recordAlign-1))
 	if err := readFull(f, mem, 0); err != nil {
-		return nil, fmt.Errorf("read %s: %w", tailName, err)
+		return nil, 0, fmt.Errorf("read %s: %w", tailName, err)
 	}
 	halves := [2][]byte{mem[:len(mem)/2], mem[len(mem)/2:]}
-	var tail []byte
 	for range halves { // the second of two may lie in the first half
 		for _, half := range halves {
 			tail = append(tail, l.recordsFrom(half, lsn+LSN(len(tail)))...)
 		}
 	}
-	return tail, nil
+	return tail, l.newestMark(mem), nil
+}
+
+// newestMark returns the newest LSN that a mark in mem says was durable. What a mark
+// says stays true, so those of an earlier use of a half count too.
+func (l *Log) newestMark(mem []byte) (durable LSN) {
+	for ; len(mem) >= markBytes; mem = mem[recordAlign:] {
+		if Kind(mem[kindAt]) != KindMark {
+			continue // nearly always, and quick: this is a MiB, for the most part zeros
+		}
+		at := lsnOf(mem[lsnAt:])
+		if d, ok := parseMark(mem, at, l.o.Salt); ok && d <= at {
+			durable = max(durable, d)
+		}
+	}
+	return durable
 }
 
 // maxTail bounds what of a tail file is read: more than BufferBytes can be.

@@ -2,11 +2,13 @@ package wal
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"faultline/internal/disk"
 	"faultline/internal/memdisk"
 )
 
@@ -93,6 +95,33 @@ func TestTailHalves(t *testing.T) {
 			if err := r.Close(); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// TestTailMark loses the end of the segments of a killed process: the whole of the
+// last one, with several groups that were synced. The tail file has the newest group
+// only, but with its mark: Replay must not take the log for one that ends before. The
+// segments as they were must replay.
+func TestTailMark(t *testing.T) {
+	m := memdisk.New()
+	l := mustOpen(t, mappedOptions(m))
+	for range 12 {
+		mustSync(t, l, mustAppend(t, l, strings.Repeat("a", 500)))
+	}
+	last := l.segs.path(l.segs.number(l.Appended()))
+	for _, lost := range []bool{false, true} {
+		left := m.Crash(memdisk.Kill, nil)
+		if lost {
+			clear(left.Bytes(last))
+			left.Settle()
+		}
+		_, got, _, err := replayInto(mappedOptions(left), 0)
+		if lost && (!errors.Is(err, disk.ErrCorrupt) || !strings.Contains(err.Error(), tailName)) {
+			t.Errorf("%s lost: %d records, %v", last, len(got), err)
+		}
+		if !lost && (err != nil || len(got) != 12) {
+			t.Errorf("as it was: %d records, %v", len(got), err)
 		}
 	}
 }

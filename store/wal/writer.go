@@ -89,7 +89,7 @@ func (l *Log) begin(lsn, mark LSN) {
 	l.reached(lsn)
 	l.in.start, l.in.mark, l.in.state = lsn, mark, running
 	l.in.buf, l.out.placed = l.tail.half(0), lsn
-	if !l.o.noHelper {
+	if !l.o.NoHelper {
 		l.helper.start(func(k uint64) { l.segs.ready(k) }) // the writer meets an error again
 	}
 }

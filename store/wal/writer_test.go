@@ -102,7 +102,7 @@ func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := memdisk.New()
 		o := testOptions(m)
-		o.noHelper = false
+		o.NoHelper = false
 		l := mustOpen(t, o)
 		for i := range 40 {
 			end := mustAppend(t, l, fmt.Sprintf("%0500d", i))

@@ -1,0 +1,20 @@
+package main
+
+import "testing"
+
+// FuzzSize gives a size flag any text: what it takes must be a size.
+func FuzzSize(f *testing.F) {
+	for _, s := range []string{"", "0", "1", "1GiB", "1 gb", "512k", "1.5MiB", "-1", "1e3", "16EiB", "9223372036854775807", "18446744073709551616", "NaN"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var size sizeFlag
+		if err := size.Set(s); err != nil && size != 0 {
+			t.Fatalf("%q: %v, and %d bytes", s, err, size)
+		}
+		if size < 0 {
+			t.Fatalf("%q is %d bytes", s, size)
+		}
+		_ = size.String()
+	})
+}

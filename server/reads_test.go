@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"testing"
+
+	"faultline/store"
+)
+
+// TestReadWaits reads a write that somebody else has made and not waited for. The reply
+// must not be sent before the server has waited until that write is as durable as is
+// promised: else a crash would take back what the client was shown.
+func TestReadWaits(t *testing.T) {
+	for _, durability := range []store.Durability{store.Sync, store.Async} {
+		t.Run(durabilityName(durability), func(t *testing.T) {
+			db := &faulty{DB: openStore(t)}
+			srv := New(db, Options{Durability: durability})
+			defer srv.Shutdown(context.Background())
+			c, w := pipe(t, srv)
+			var waited store.LSN
+			wait := func(lsn store.LSN) error {
+				if n := w.writes.Load(); n > 0 {
+					t.Errorf("%d writes before the wait", n)
+				}
+				waited = max(waited, lsn)
+				return nil
+			}
+			if db.onDurable = wait; durability == store.Async {
+				db.onDurable, db.onWritten = nil, wait
+			}
+			var b store.Batch
+			if err := b.Put([]byte("key"), []byte("value")); err != nil {
+				t.Fatal(err)
+			}
+			lsn, err := db.Apply(&b, store.Deferred)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Send("GET", "key")
+			if err := c.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, c, `"value"`)
+			if waited < lsn {
+				t.Errorf("waited for LSN %d, the write that was read is below %d", waited, lsn)
+			}
+		})
+	}
+}

@@ -1,0 +1,325 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"faultline/internal/disk"
+	"faultline/internal/memdisk"
+)
+
+const filmDir = "/d"
+
+// A film is a run of a store, as a row of frames: one for each call that changes
+// the file system, as it was before the call, and one after the last.
+type film []frame
+
+type frame struct {
+	fs   *memdisk.FS
+	led  *ledger
+	at   progress
+	call string // the one that comes next
+}
+
+// A manner is how stores are opened for films and after their crashes.
+type manner struct {
+	mapped   bool // the tail of the log is mapped
+	trapOnly bool
+	// alone: one goroutine runs at a time. Calls come in the same order in every
+	// run, and nobody stores to what is mapped while a frame is made. Without it the
+	// log's helper and the flusher run in the background, and rounds start by
+	// themselves.
+	alone bool
+	drops string // memdisk.FS.Drops
+
+	// For controls:
+	lies string                   // memdisk.FS.Lies
+	wrap func(fs disk.FS) disk.FS // or nil: what the store sees of the file system
+}
+
+func (w manner) String() string {
+	s := "pwrite"
+	if w.mapped {
+		s = "mapped"
+	}
+	if w.trapOnly {
+		s += ", traps only"
+	}
+	if !w.alone {
+		s += ", in the background"
+	}
+	return s
+}
+
+// manners are all that there are for films. With mappings, only one goroutine may
+// run: a mapping is stored to without a call, so without a moment for a frame.
+var manners = []manner{
+	{mapped: true, alone: true},
+	{mapped: true, alone: true, trapOnly: true},
+	{alone: true},
+	{},
+}
+
+// options make the store small: a film must have rounds, new segments and trims,
+// and each of its crashes must be cheap.
+func (w manner) options(m *memdisk.FS) *Options {
+	m.Maps, m.Lies = w.mapped, w.lies
+	var fs disk.FS = m
+	if w.wrap != nil {
+		fs = w.wrap(m)
+	}
+	return &Options{
+		MemoryBudget:    MinMemoryBudget,
+		DirtyBudget:     1 << 20,
+		LogBytes:        2 * maxFilmLog,
+		SegmentBytes:    4 << 10,
+		CheckpointEvery: -1,
+		TrapOnly:        w.trapOnly,
+		fs:              fs,
+		logBuffer:       4 << 10,
+		noHelper:        w.alone,
+	}
+}
+
+// A director has a store do what makes a film.
+type director struct {
+	manner
+	rng   *rand.Rand
+	fs    *memdisk.FS
+	over  *atomic.Bool // what fs does is not filmed any more
+	db    *DB
+	fault *fault // or nil
+
+	inRound bool  // alone: the flusher makes a round now
+	nested  bool  // alone: a write is being made in the middle of a call
+	failed  error // of a nested write
+
+	mu struct { // the background comes to the hook, too
+		sync.Mutex
+		film film
+		led  *ledger
+		at   progress // without begun
+	}
+}
+
+func newDirector(w manner, seed uint64) *director {
+	d := &director{manner: w, rng: rand.New(rand.NewPCG(seed, 7)), over: new(atomic.Bool)}
+	d.mu.led = newLedger()
+	d.use(memdisk.New())
+	return d
+}
+
+// use goes on with another file system.
+func (d *director) use(m *memdisk.FS) {
+	d.over.Store(true)
+	d.fs, d.over = m, new(atomic.Bool)
+	over := d.over
+	m.Drops = d.drops
+	m.Hook = func(op, path string) error {
+		if over.Load() {
+			return nil
+		}
+		d.frame(m, op+" "+path)
+		d.meanwhile(op, path)
+		return d.fault.hit()
+	}
+}
+
+// frame adds a frame.
+func (d *director) frame(m *memdisk.FS, call string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := frame{at: d.mu.at, led: d.mu.led, call: call, fs: m.Crash(memdisk.Kill, nil)}
+	f.at.begun = d.mu.led.begun()
+	d.mu.film = append(d.mu.film, f)
+}
+
+// meanwhile makes a write before a call, now and then, as others do during a round:
+// before the calls of the flusher itself, and before the log syncs.
+func (d *director) meanwhile(op, path string) {
+	if !d.alone || !d.inRound || d.nested || d.failed != nil {
+		return
+	}
+	ofFlusher := filepath.Dir(path) == filmDir && (op == "write" || op == "sync")
+	ofLog := filepath.Ext(path) == ".log" && op == "sync"
+	if !ofFlusher && !ofLog || d.rng.IntN(3) > 0 {
+		return
+	}
+	d.nested = true
+	defer func() { d.nested = false }()
+	if ofLog {
+		d.failed = d.write(Deferred) // another would wait for the sync that waits for it
+	} else {
+		d.failed = d.write(Durability(d.rng.IntN(3)))
+	}
+}
+
+// acked says that the first n batches are known to be in the kernel, or durable.
+func (d *director) acked(n int, durable bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.at.written = max(d.mu.at.written, n)
+	if durable {
+		d.mu.at.durable = max(d.mu.at.durable, n)
+	}
+}
+
+func (d *director) begun() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mu.led.begun()
+}
+
+// shoot makes a film of n steps, or of less if one fails. The store is open
+// afterwards, if it could be opened: end ends it.
+func (d *director) shoot(n int) error {
+	err := d.open()
+	for i := 0; i < n && err == nil; i++ {
+		err = errors.Join(d.step(), d.failed)
+	}
+	return err
+}
+
+// end returns the film.
+func (d *director) end() film {
+	d.frame(d.fs, "the end")
+	d.over.Store(true)
+	if d.db != nil {
+		kill(d.db)
+	}
+	return d.mu.film
+}
+
+// open opens the store, which must have what was written.
+func (d *director) open() error {
+	db, err := Open(filmDir, d.options(d.fs))
+	if err != nil {
+		return err
+	}
+	if d.db = db; d.alone {
+		db.opts.LogBytes = math.MaxInt64 / 2 // no round by itself; spares were few
+	}
+	found, err := digestOf(db)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, err := d.mu.led.find(found, d.mu.at.written, d.mu.led.begun())
+	if err == nil && n < d.mu.led.begun() {
+		d.mu.led, err = d.mu.led.cut(n, db) // frames keep the one before
+	}
+	d.mu.at.written, d.mu.at.durable = n, n
+	return err
+}
+
+// maxFilmLog is how much log there is before a round that the director asks for.
+const maxFilmLog = 5 << 10
+
+// step does one thing.
+func (d *director) step() error {
+	if d.alone && uint64(d.db.LSN()) > d.db.cutLSN.Load()+maxFilmLog {
+		return d.checkpoint()
+	}
+	switch n := d.rng.IntN(64); {
+	case n < 3:
+		return d.checkpoint()
+	case n < 6:
+		durable := d.begun()
+		err := d.db.WaitDurable(context.Background(), d.db.LSN())
+		if err == nil {
+			d.acked(durable, true)
+		}
+		return err
+	case n < 8:
+		if err := d.db.Close(); err != nil {
+			return err
+		}
+		d.acked(d.begun(), true)
+		return d.open()
+	case n < 9:
+		return d.crash()
+	case n < 36:
+		return d.write(Sync)
+	case n < 50:
+		return d.write(Async)
+	}
+	return d.write(Deferred)
+}
+
+func (d *director) checkpoint() error {
+	durable := d.begun()
+	d.inRound = true
+	err := d.db.Checkpoint(context.Background())
+	d.inRound = false
+	if err == nil {
+		d.acked(durable, true)
+	}
+	return err
+}
+
+// crash kills the process and goes on with what it has left.
+func (d *director) crash() error {
+	left, dead := d.fs.Crash(memdisk.Kill, nil), d.db
+	d.use(left)
+	kill(dead)
+	return d.open()
+}
+
+// filmKeys are all keys that there may be.
+const filmKeys = 150
+
+// write makes a batch: most are of one key, some write keys here and there, some
+// delete a row of neighbours, so that leaves come and go. Each has its number in
+// it, so that no two contents are the same.
+func (d *director) write(durability Durability) error {
+	var b Batch
+	var err error
+	put := func(key int) {
+		size := []int{8, 40, 200, 800}[d.rng.IntN(4)]
+		value := binary.LittleEndian.AppendUint64(make([]byte, size), uint64(d.begun()+1))
+		err = errors.Join(err, b.Put(fmt.Appendf(nil, "key%03d", key), value))
+	}
+	key := d.rng.IntN(filmKeys)
+	put(key)
+	switch d.rng.IntN(8) {
+	case 0, 1:
+		for range 1 + d.rng.IntN(6) {
+			put(d.rng.IntN(filmKeys))
+		}
+	case 2:
+		for i := range 20 {
+			err = errors.Join(err, b.Delete(fmt.Appendf(nil, "key%03d", (key+1+i)%filmKeys)))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	err = d.mu.led.add(&b)
+	n := d.mu.led.begun()
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if _, err = d.db.Apply(&b, durability); err != nil || durability == Deferred {
+		return err
+	}
+	d.acked(n, durability == Sync)
+	return nil
+}
+
+var errKilled = errors.New("killed")
+
+// kill ends a store as the end of its process would: nothing more is written.
+func kill(db *DB) {
+	_ = db.flusher.Stop(errKilled)
+	_ = db.Close() // says that no checkpoint was made
+}
