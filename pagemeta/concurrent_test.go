@@ -284,7 +284,7 @@ func (s *storm) compare() error {
 func newStorm(t *testing.T, trapOnly bool) *storm {
 	o := newOwner()
 	s := &storm{owner: o, enough: stormRounds, touch: (*Page).Touch, table: newTable(t, Config{Pages: stormPages, Owner: o, TrapOnly: trapOnly})}
-	audit(t, s.table) // skips where it cannot
+	audit(t, s.table)
 	return s
 }
 

@@ -94,12 +94,11 @@ func bothWays(t *testing.T, f func(t *testing.T, trapOnly bool)) {
 	t.Run("trap-only", func(t *testing.T) { f(t, true) })
 }
 
-// audit fails the test if a page is writable that is not Dirty.
+// audit fails the test if a page is writable that is not Dirty. Where the kernel
+// cannot tell, the test does without; TestAudit skips there, and says so.
 func audit(t testing.TB, table *Table) {
 	t.Helper()
-	if err := table.Audit(); errors.Is(err, errors.ErrUnsupported) {
-		t.Skip(err)
-	} else if err != nil {
+	if err := table.Audit(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		t.Error(err)
 	}
 }
