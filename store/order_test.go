@@ -11,45 +11,41 @@ import (
 	"faultline/internal/memdisk"
 )
 
-// TestSameKey has four writers put the same key at the same time, one key after the
-// other, and kills the process. What was read last of each key must be found again: the
-// log has the writes of a key in the order of the tree.
-func TestSameKey(t *testing.T) {
+// TestSameKeys has four writers put the same keys at the same time, in batches, then other
+// ones, and kills the process. What was read last of each key must be found again: the log
+// has the writes of a key in the order of the tree.
+func TestSameKeys(t *testing.T) {
 	watchdog(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // a writer is preempted wherever it is
-	const keys, writers = 3000, 4
+	const rounds, writers, keys = 500, 4, 20
 	m := memdisk.New()
 	o := crowdOptions(m, false)
 	o.LogBytes = 1 << 30
 	db := open(t, "/d", o)
-	key := func(i int) []byte { return fmt.Appendf(nil, "key %d", i) }
-	var want [keys]string
-	for i := range keys {
+	for round := range rounds {
 		var wg sync.WaitGroup
 		for w := range writers {
 			wg.Go(func() {
-				if err := db.Put(key(i), fmt.Appendf(nil, "of writer %d", w), Async); err != nil {
+				var b Batch
+				for i := range keys {
+					if err := b.Put(fmt.Appendf(nil, "%d/%d", round, i), fmt.Appendf(nil, "of writer %d", w)); err != nil {
+						t.Error(err)
+					}
+				}
+				if _, err := db.Apply(&b, Async); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		wg.Wait()
-		value, err := db.Get(key(i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		want[i] = string(value)
 	}
-	left := m.Crash(memdisk.Kill, nil)
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
+	want := contents(t, db)
+	if len(want) != rounds*keys {
+		t.Errorf("%d keys, want %d", len(want), rounds*keys)
 	}
-	db = open(t, "/d", crowdOptions(left, false))
-	for i := range keys {
-		if got, err := db.Get(key(i)); err != nil || string(got) != want[i] {
-			t.Errorf("%s is %q, %v; it was %q before the crash", key(i), got, err, want[i])
-		}
-	}
+	left := *o
+	left.fs = m.Crash(memdisk.Kill, nil)
+	wantSame(t, contents(t, open(t, "/d", &left)), want)
 }
 
 // TestRefused puts into a full store until ErrFull, and kills the process. The write that
@@ -81,7 +77,7 @@ func TestRefused(t *testing.T) {
 }
 
 // TestTrimmed writes many segments of log while a round puts its pages in place, so that
-// the log is trimmed far behind its end, and as many again, which go into the segments that
+// the log is trimmed far behind its end, and more after it, which goes into the segments that
 // were trimmed. After a kill all of it must be there.
 func TestTrimmed(t *testing.T) {
 	watchdog(t)
@@ -111,9 +107,11 @@ func TestTrimmed(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Hook = nil
-	put()
-	if db.Metrics().Log.Recycled == 0 || len(want) != 150 {
-		t.Errorf("%d keys, no trimmed segment used again: the test shows nothing", len(want))
+	for range 3 {
+		put()
+	}
+	if n := db.Metrics().Log.Recycled; n < 5 || len(want) != 250 {
+		t.Errorf("%d keys, %d trimmed segments used again: the test shows nothing", len(want), n)
 	}
 	left := *o
 	left.fs = m.Crash(memdisk.Kill, nil)
