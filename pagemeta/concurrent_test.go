@@ -249,7 +249,12 @@ func (s *storm) run() error {
 	loop(s.round)
 	loop(func() error { runtime.GC(); return nil })
 	if s.sabotage == nil {
-		loop(s.table.Audit)
+		loop(func() error {
+			if err := s.table.Audit(); !errors.Is(err, errors.ErrUnsupported) {
+				return err
+			}
+			return nil
+		})
 	}
 	writers.Wait()
 	others.Wait()

@@ -16,7 +16,7 @@ type campaign struct {
 }
 
 var campaigns = []campaign{
-	{name: "explore", dir: "store", run: "^TestExplore", scale: 10},
+	{name: "explore", dir: "store", run: "^Test(Explore|FailingCalls)", scale: 10},
 	{name: "powercut", dir: "store", run: "^Test(PowerCut|Kill|Storm)$", scale: 10},
 	{name: "rounds", dir: "flusher", run: "^Test(Crash|Chain|StaleImages|JournalLost)$", scale: 10},
 	{name: "log", dir: "store/wal", run: "^Test(Crash|ConcurrentCrash|Failure)$", scale: 10},
@@ -24,7 +24,7 @@ var campaigns = []campaign{
 	{name: "orders", dir: "pagemeta", run: "^Test(Orders|Explorer|Mutants)$", tags: "steps", scale: 10},
 	{name: "flips", dir: "store", run: "^TestFlips", scale: 10},
 	{name: "syscalls", dir: "integration", run: "^TestSyscallFaults", scale: 5},
-	{name: "pressure", dir: "integration", run: "^Test(FullDisk|OOM)", scale: 5},
+	{name: "pressure", dir: "integration", run: "^Test(FullDisk|OOM|Pressure)", scale: 5},
 	{name: "kill", dir: "integration", run: "^TestKill$", scale: 10},
 	{name: "filesystems", dir: "integration", run: "^TestRealFS", scale: 5},
 	{name: "machine", dir: "integration", run: "^TestMachinePowerCut", scale: 5},
@@ -32,8 +32,16 @@ var campaigns = []campaign{
 	{name: "mutants", dir: "internal/mutant", run: "^TestMutants$", scale: 1},
 
 	{name: "fuzz-resp", dir: "server/resp", fuzz: "FuzzReader"},
+	{name: "fuzz-reply", dir: "server/resp", fuzz: "FuzzRoundTrip"},
+	{name: "fuzz-glob", dir: "server", fuzz: "FuzzMatchGlob"},
+	{name: "fuzz-connection", dir: "server", fuzz: "FuzzConnection"},
 	{name: "fuzz-log", dir: "store/wal", fuzz: "FuzzReplay"},
-	{name: "fuzz-journal", dir: "flusher", fuzz: "FuzzParseHead"},
+	{name: "fuzz-tail", dir: "store/wal", fuzz: "FuzzTail"},
+	{name: "fuzz-journal", dir: "flusher", fuzz: "FuzzJournal"},
+	{name: "fuzz-journal-head", dir: "flusher", fuzz: "FuzzParseHead"},
+	{name: "fuzz-tree", dir: "store/tree", fuzz: "FuzzTree"},
+	{name: "fuzz-open", dir: "store", fuzz: "FuzzOpen"},
+	{name: "fuzz-record", dir: "store", fuzz: "FuzzWrites"},
 }
 
 // names is a list of all of them.

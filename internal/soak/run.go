@@ -99,7 +99,7 @@ func (s *soak) turn(ctx context.Context, c campaign) (bool, error) {
 			return false, err
 		}
 	}
-	fmt.Fprintf(s.log, "%s %-12s seed %-20d %8s %-4s %s\n", began.UTC().Format(time.RFC3339), c.name, s.seed,
+	fmt.Fprintf(s.log, "%s %-17s seed %-20d %8s %-4s %s\n", began.UTC().Format(time.RFC3339), c.name, s.seed,
 		time.Since(began).Round(time.Second), verdict, strings.Join(figures(out), "; "))
 	return err == nil, nil
 }
