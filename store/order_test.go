@@ -3,49 +3,120 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"faultline/internal/memdisk"
 )
 
-// TestSameKeys has four writers put the same keys at the same time, in batches, then other
-// ones, and kills the process. What was read last of each key must be found again: the log
-// has the writes of a key in the order of the tree.
-func TestSameKeys(t *testing.T) {
+// TestSameKey stops a writer that has changed the tree and waits for room in the log, and
+// has another one put the same key meanwhile. After a kill the key must have the value that
+// was read before: the log has the writes of a key in the order of the tree. SeenLSN, which
+// is called then too, must cover the write that waits, for a reader can see it.
+func TestSameKey(t *testing.T) {
 	watchdog(t)
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // a writer is preempted wherever it is
-	const rounds, writers, keys = 500, 4, 20
 	m := memdisk.New()
 	o := crowdOptions(m, false)
-	o.LogBytes = 1 << 30
+	o.logBuffer, o.noHelper = 4096, true
 	db := open(t, "/d", o)
-	for round := range rounds {
-		var wg sync.WaitGroup
-		for w := range writers {
-			wg.Go(func() {
-				var b Batch
-				for i := range keys {
-					if err := b.Put(fmt.Appendf(nil, "%d/%d", round, i), fmt.Appendf(nil, "of writer %d", w)); err != nil {
-						t.Error(err)
-					}
-				}
-				if _, err := db.Apply(&b, Async); err != nil {
-					t.Error(err)
-				}
+	put := func(value string) LSN {
+		var b Batch
+		if err := b.Put([]byte("key"), []byte(value)); err != nil {
+			t.Error(err)
+		}
+		lsn, err := db.Apply(&b, Deferred)
+		if err != nil {
+			t.Error(err)
+		}
+		return lsn
+	}
+	full, room := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	m.Hook = func(op, path string) error {
+		if strings.HasPrefix(path, "/d/wal/") {
+			once.Do(func() {
+				close(full)
+				<-room
 			})
 		}
-		wg.Wait()
+		return nil
+	}
+	var wg sync.WaitGroup
+	var waits atomic.Int64
+	var lsns [5]LSN
+	wg.Go(func() {
+		for i := range lsns { // one finds the log full
+			waits.Store(int64(i))
+			lsns[i] = put(strings.Repeat("first", 200))
+		}
+	})
+	<-full
+	waiting := waits.Load()
+	var over atomic.Int64
+	wg.Go(func() {
+		put("second")
+		over.Add(1)
+	})
+	var seen LSN
+	wg.Go(func() {
+		seen = db.SeenLSN()
+		over.Add(1)
+	})
+	for i := 0; i < 100_000 && over.Load() < 2; i++ {
+		runtime.Gosched() // both must wait too
+	}
+	if over.Load() > 0 {
+		t.Error("the second writer, or SeenLSN, did not wait for the first")
+	}
+	close(room)
+	wg.Wait()
+	if seen < lsns[waiting] {
+		t.Errorf("seen LSN %d, the write that was seen ends at %d", seen, lsns[waiting])
+	}
+	if err := db.WaitWritten(db.LSN()); err != nil {
+		t.Fatal(err)
 	}
 	want := contents(t, db)
-	if len(want) != rounds*keys {
-		t.Errorf("%d keys, want %d", len(want), rounds*keys)
-	}
 	left := *o
 	left.fs = m.Crash(memdisk.Kill, nil)
 	wantSame(t, contents(t, open(t, "/d", &left)), want)
+}
+
+// TestWholeBatch cuts the power while a batch that fills several sectors is on its way to
+// the disk. All of it must be there, or nothing; both must happen.
+func TestWholeBatch(t *testing.T) {
+	found := map[int]int{}
+	m := memdisk.New()
+	o := crowdOptions(m, false)
+	db := open(t, "/d", o)
+	var b Batch
+	for i := range 3 {
+		if err := b.Put(fmt.Appendf(nil, "%d", i), []byte(strings.Repeat("v", 300))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := db.Apply(&b, Async); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(60) {
+		left := *o
+		left.fs = m.Crash(memdisk.Torn, rand.New(rand.NewPCG(seed, 0)))
+		again, err := Open("/d", &left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[len(contents(t, again))]++
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if found[0] == 0 || found[3] == 0 || len(found) != 2 {
+		t.Errorf("crashes by how many of 3 writes were found: %v", found)
+	}
 }
 
 // TestRefused puts into a full store until ErrFull, and kills the process. The write that
