@@ -219,11 +219,10 @@ func TestCrashControl(t *testing.T) {
 // an earlier life has left in the journal must never become a part of a later
 // one's. Each time the pages must be those of one cut.
 func TestChain(t *testing.T) {
-	seeds := uint64(400)
-	if testing.Short() {
-		seeds = 150
-	}
-	for seed := range seeds {
+	base := campaign.Seed(t)
+	chains := campaign.Scale(t, 400)
+	for i := range uint64(chains) {
+		seed := base + i
 		rng := rand.New(rand.NewPCG(seed, 9))
 		r := newRig(t, memdisk.New())
 		for life := range 8 {

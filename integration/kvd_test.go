@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -24,12 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"faultline/internal/campaign"
 	"faultline/server/resp/resptest"
-)
-
-var (
-	rounds = flag.Int("rounds", 100, "rounds of TestKill, over all its variants")
-	seed   = flag.Uint64("seed", 0, "seed of TestKill and TestDrain; 0 = random")
 )
 
 // watchdog ends what hangs. It decides nothing else.
@@ -39,7 +34,6 @@ const watchdog = time.Minute
 var kvdPath string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
 	os.Exit(testMain(m))
 }
 
@@ -506,12 +500,8 @@ func underLoad(t *testing.T, k *kvd, clients []*client, atAcks int64, end func(e
 }
 
 func newRand(t *testing.T) *rand.Rand {
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64()
-	}
-	t.Logf("-seed %d", s)
-	return rand.New(rand.NewPCG(s, 0))
+	t.Helper()
+	return rand.New(rand.NewPCG(campaign.Seed(t), 0))
 }
 
 // TestKill kills kvd with SIGKILL at a random moment of a random load, again and
@@ -541,8 +531,9 @@ func TestKill(t *testing.T) {
 		{name: "small-trap/P=1", procs: 1, small: true, traps: true},
 		{name: "small-trap-async/P=4", procs: 4, small: true, traps: true, flags: []string{"--durability", "async"}},
 	}
+	rounds := campaign.Scale(t, 100)
 	for i, v := range variants {
-		n := *rounds/len(variants) + (*rounds%len(variants)+len(variants)-i-1)/len(variants)
+		n := rounds/len(variants) + (rounds%len(variants)+len(variants)-i-1)/len(variants)
 		if n == 0 {
 			continue
 		}

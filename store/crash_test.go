@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"faultline/internal/campaign"
 	"faultline/internal/disk"
 	"faultline/internal/memdisk"
 )
@@ -350,21 +351,20 @@ func powerCut(t *testing.T, seed uint64, at int64, lies string) (checked int, er
 func TestPowerCut(t *testing.T) {
 	watchdog(t)
 	checked := 0
-	rng := rand.New(rand.NewPCG(2, 3))
-	seeds := uint64(40)
-	if raceEnabled {
-		seeds = 12
-	}
-	for seed := range seeds {
-		n, err := powerCut(t, seed, 1+rng.Int64N(10+int64(seed)*25), "")
+	base := campaign.Seed(t)
+	rng := rand.New(rand.NewPCG(base, 3))
+	runs := uint64(campaign.Scale(t, 40))
+	for i := range runs {
+		n, err := powerCut(t, base+i, 1+rng.Int64N(10+int64(i%40)*25), "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		checked += n
 	}
-	if checked != int(seeds)*int(memdisk.NumLoss) {
+	if checked != int(runs)*int(memdisk.NumLoss) {
 		t.Errorf("%d images checked", checked)
 	}
+	t.Logf("%d states", checked)
 }
 
 // TestPowerCutControl is TestPowerCut on a disk that lies about the syncs of the

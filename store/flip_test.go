@@ -449,6 +449,11 @@ func (y *tally) log(t *testing.T) {
 	for _, key := range slices.SortedFunc(maps.Keys(y.counts), order) {
 		t.Logf("%s, %s: %v", key[0], key[1], y.counts[key])
 	}
+	n, all := y.sum(""), 0
+	for _, came := range n {
+		all += came
+	}
+	t.Logf("%d damages, %d silent", all, n[silent])
 }
 
 // refuse fails if one of the verdicts came.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"faultline/internal/campaign"
 	"faultline/internal/memdisk"
 )
 
@@ -131,12 +132,11 @@ func mappedOptions(m *memdisk.FS) Options {
 }
 
 func testCrash(t *testing.T, options func(*memdisk.FS) Options) {
-	steps, seeds := 60, uint64(6)
-	if testing.Short() {
-		seeds = 2
-	}
+	const steps = 60
+	base := campaign.Seed(t)
 	states := 0
-	for seed := range seeds {
+	for i := range uint64(campaign.Scale(t, 6)) {
+		seed := base + i
 		for n := int64(0); ; n++ {
 			m, w := memdisk.New(), newWorkload(seed)
 			m.CutAt(n)
