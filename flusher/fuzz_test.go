@@ -43,13 +43,7 @@ func reseal(b []byte, how byte) {
 // Nothing may panic or hang. A journal that was damaged, and no more than that, must
 // leave the pages of one of the two cuts.
 func FuzzJournal(f *testing.F) {
-	r := newRig(f, memdisk.New())
-	r.open()
-	r.writeAll()
-	r.checkpoint()
-	r.write(1)
-	r.write(4)
-	left := r.crashAt("write", "data", memdisk.Kill)
+	r, left := wholeJournal(f)
 	whole := left.Bytes(r.path("journal"))
 
 	f.Add([]byte{}, byte(0), uint16(0))

@@ -65,14 +65,7 @@ func (j *journal) init(pages int) (err error) {
 	return err
 }
 
-func (j *journal) close() error {
-	if j.mem == nil {
-		return nil
-	}
-	mem := j.mem
-	j.mem = nil
-	return offheap.Free(mem)
-}
+func (j *journal) close() error { return offheap.Release(&j.mem) }
 
 // clear says that the images are in their places, so that Open need not write
 // them again. It is not synced: lost, it costs that work and nothing else.

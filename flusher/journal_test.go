@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"faultline/internal/memdisk"
 	"faultline/pagemeta"
 )
 
@@ -106,13 +105,7 @@ func FuzzParseHead(f *testing.F) {
 // it was, or restore exactly what it did before; the latter only for bytes that
 // mean nothing.
 func TestJournalDamage(t *testing.T) {
-	r := newRig(t, memdisk.New())
-	r.open()
-	r.writeAll()
-	r.checkpoint()
-	r.write(1)
-	r.write(4)
-	m := r.crashAt("write", "data", memdisk.Kill)
+	r, m := wholeJournal(t)
 	journal := m.Bytes(r.path("journal"))
 	end := headBytes(4) + 4*pagemeta.PageBytes
 	rng := rand.New(rand.NewPCG(5, 6))

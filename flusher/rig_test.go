@@ -309,6 +309,19 @@ func (r *rig) crashAt(op, name string, how memdisk.Loss) (left *memdisk.FS) {
 	return left
 }
 
+// wholeJournal is a rig, and what a kill leaves of it between B and C of a round of
+// few pages.
+func wholeJournal(t testing.TB) (*rig, *memdisk.FS) {
+	t.Helper()
+	r := newRig(t, memdisk.New())
+	r.open()
+	r.writeAll()
+	r.checkpoint()
+	r.write(1)
+	r.write(4)
+	return r, r.crashAt("write", "data", memdisk.Kill)
+}
+
 // check compares the pages with the cut that page 0 says they are, and returns
 // its LSN: 0 if there is no page yet. It must not be older than the newest that
 // is known to be durable. The rig goes on from there.

@@ -56,14 +56,7 @@ func (r *rounds) init(pages int) (err error) {
 	return err
 }
 
-func (r *rounds) close() error {
-	if r.mem == nil {
-		return nil
-	}
-	mem := r.mem
-	r.mem = nil
-	return offheap.Free(mem)
-}
+func (r *rounds) close() error { return offheap.Release(&r.mem) }
 
 // of is the round that wrote page id last, 0 if none did.
 func (r *rounds) of(id pagemeta.PageID) uint32 {
@@ -113,11 +106,11 @@ func (r *rounds) sum(changed []pagemeta.FrozenPage, round uint32) uint32 {
 	for len(own) > 0 && own[len(own)-1] == 0 { // the same for every Capacity
 		own = own[:len(own)-1]
 	}
-	var sum uint32
+	b := make([]byte, 0, 4*len(own))
 	for _, n := range own {
-		sum = crc32.Update(sum, castagnoli, le.AppendUint32(nil, n))
+		b = le.AppendUint32(b, n)
 	}
-	return sum
+	return crc32.Checksum(b, castagnoli)
 }
 
 // wrote notes that round has written images, those of the file among them.

@@ -10,3 +10,14 @@ type Advice struct {
 	Name string // as in madvise(2)
 	code int
 }
+
+// Release is Free for who may have memory and may be asked twice: *mem is nil
+// afterwards, and nil is no error.
+func Release(mem *[]byte) error {
+	m := *mem
+	if m == nil {
+		return nil
+	}
+	*mem = nil
+	return Free(m)
+}

@@ -3,9 +3,7 @@ package wal
 import (
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"faultline/internal/memdisk"
@@ -18,20 +16,10 @@ import (
 func TestZerosSynced(t *testing.T) {
 	found := map[string]int{}
 	for seed := range uint64(20) {
-		m := memdisk.New()
-		l := mustOpen(t, testOptions(m))
-		a := mustAppend(t, l, "A")
-		b := mustAppend(t, l, strings.Repeat("B", recordBytes(1)+markBytes-payloadAt))
-		mustAppend(t, l, "C")
-		if err := l.Write(l.Appended()); err != nil {
-			t.Fatal(err)
-		}
-		m = m.Crash(memdisk.Keep, nil)
-		segment := filepath.Join(testDir, "0000000000000000.log")
-		clear(m.Bytes(segment)[a:b])
+		m, segment := withoutB(t)
 		m.SettleFile(segment)
 
-		l, _ = replayAll(t, testOptions(m), 0)
+		l, _ := replayAll(t, testOptions(m), 0)
 		if err := l.Write(mustAppend(t, l, "D")); err != nil {
 			t.Fatal(err)
 		}

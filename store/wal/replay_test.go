@@ -146,32 +146,40 @@ func (s *script) list() string {
 	return out.String()
 }
 
+// withoutB returns what is left of a log with A, B and C, of which a crash has lost
+// B, and its segment. A new record and its mark have just the room of B.
+func withoutB(t *testing.T) (m *memdisk.FS, segment string) {
+	t.Helper()
+	m = memdisk.New()
+	l := mustOpen(t, testOptions(m))
+	a := mustAppend(t, l, "A")
+	b := mustAppend(t, l, strings.Repeat("B", recordBytes(1)+markBytes-payloadAt))
+	mustAppend(t, l, "C")
+	if err := l.Write(l.Appended()); err != nil {
+		t.Fatal(err)
+	}
+	m = m.Crash(memdisk.Keep, nil)
+	segment = filepath.Join(testDir, "0000000000000000.log")
+	clear(m.Bytes(segment)[a:b])
+	return m, segment
+}
+
 // TestResurrection shows what the zeros of a cut are for. A log has A, B, C, of
 // which a crash loses B. It is cut after A, D and its mark take the place of B,
 // and there is a second crash. C must stay away; without the zeros (the test puts
 // the old bytes back) it returns.
 func TestResurrection(t *testing.T) {
 	for _, zeros := range []bool{true, false} {
-		m := memdisk.New()
-		l := mustOpen(t, testOptions(m))
-		a := mustAppend(t, l, "A")
-		b := mustAppend(t, l, strings.Repeat("B", recordBytes(1)+markBytes-payloadAt))
-		mustAppend(t, l, "C")
-		if err := l.Write(l.Appended()); err != nil {
-			t.Fatal(err)
-		}
-		m = m.Crash(memdisk.Keep, nil)
-		data := m.Bytes(filepath.Join(testDir, "0000000000000000.log"))
-		clear(data[a:b])
-		before := slices.Clone(data)
+		m, segment := withoutB(t)
+		before := slices.Clone(m.Bytes(segment))
 
 		l, got := replayAll(t, testOptions(m), 0)
 		if want := []string{"A"}; !slices.Equal(got, want) {
 			t.Fatalf("after crash 1: %q, want %q", got, want)
 		}
 		if !zeros {
-			copy(m.Bytes(filepath.Join(testDir, "0000000000000000.log")), before)
-			m.SettleFile(filepath.Join(testDir, "0000000000000000.log"))
+			copy(m.Bytes(segment), before)
+			m.SettleFile(segment)
 		}
 		mustSync(t, l, mustAppend(t, l, "D"))
 
