@@ -66,10 +66,11 @@ func (h *heads) slot(n uint32) int {
 // image of a Frozen page is captured first: into the slot that its old Head has
 // in the running round, jbd2's b_frozen_data. It is called by pagemeta, with the
 // page locked, and takes no other lock but that of the heads.
+//
+// It does not fail once the Flusher has stopped: no operation enters the gate any
+// more, but one that is inside may be in the middle of a batch, and readers would
+// see half of it.
 func (f *Flusher) Mkwrite(id pagemeta.PageID, head uint32, frozen *pagemeta.Page) (uint32, error) {
-	if err := f.Err(); err != nil {
-		return 0, err
-	}
 	if frozen != nil {
 		*f.journal.image(f.heads.slot(head)) = *frozen
 	}

@@ -27,8 +27,8 @@ type Owner interface {
 	Mkwrite(id PageID, head uint32, frozen *Page) (uint32, error)
 
 	// Stop is told that the kernel did not make a page writable for which there
-	// is a head already. No page may be made writable any more. It returns what
-	// the operation is to return.
+	// is a head already. No operation may begin any more. It returns what this one
+	// is to return.
 	Stop(cause error) error
 }
 

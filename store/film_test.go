@@ -97,9 +97,8 @@ type director struct {
 	db    *DB
 	fault *fault // or nil
 
-	inRound bool  // alone: the flusher makes a round now
-	nested  bool  // alone: a write is being made in the middle of a call
-	failed  error // of a nested write
+	turn   sync.Mutex // who writes: the director, or alone, in a round, the flusher for it
+	failed error      // of a write in a round
 
 	mu struct { // the background comes to the hook, too
 		sync.Mutex
@@ -112,6 +111,7 @@ type director struct {
 func newDirector(w manner, seed uint64) *director {
 	d := &director{manner: w, rng: rand.New(rand.NewPCG(seed, 7)), over: new(atomic.Bool)}
 	d.mu.led = newLedger()
+	d.turn.Lock()
 	d.use(memdisk.New())
 	return d
 }
@@ -144,16 +144,15 @@ func (d *director) frame(m *memdisk.FS, call string) {
 // meanwhile makes a write before a call, now and then, as others do during a round:
 // before the calls of the flusher itself, and before the log syncs.
 func (d *director) meanwhile(op, path string) {
-	if !d.alone || !d.inRound || d.nested || d.failed != nil {
+	if !d.alone || !d.turn.TryLock() { // not in a round, or in the middle of such a write
 		return
 	}
+	defer d.turn.Unlock()
 	ofFlusher := filepath.Dir(path) == filmDir && (op == "write" || op == "sync")
 	ofLog := filepath.Ext(path) == ".log" && op == "sync"
-	if !ofFlusher && !ofLog || d.rng.IntN(3) > 0 {
+	if d.failed != nil || !ofFlusher && !ofLog || d.rng.IntN(3) > 0 {
 		return
 	}
-	d.nested = true
-	defer func() { d.nested = false }()
 	if ofLog {
 		d.failed = d.write(Deferred) // another would wait for the sync that waits for it
 	} else {
@@ -256,9 +255,9 @@ func (d *director) step() error {
 
 func (d *director) checkpoint() error {
 	durable := d.begun()
-	d.inRound = true
+	d.turn.Unlock()
 	err := d.db.Checkpoint(context.Background())
-	d.inRound = false
+	d.turn.Lock()
 	if err == nil {
 		d.acked(durable, true)
 	}
