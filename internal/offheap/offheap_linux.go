@@ -34,14 +34,6 @@ func Free(mem []byte) error {
 	return nil
 }
 
-// Drop gives the memory back and keeps the addresses: they hold zeros again.
-func Drop(mem []byte) error {
-	if err := unix.Madvise(mem, unix.MADV_DONTNEED); err != nil {
-		return fmt.Errorf("madvise MADV_DONTNEED, %d bytes: %w", len(mem), err)
-	}
-	return nil
-}
-
 // Bar gives the memory back and keeps the addresses, which may not be touched
 // until Unbar.
 func Bar(mem []byte) error {

@@ -17,6 +17,7 @@ func unsupported() error {
 func Reserve(size int) ([]byte, error)          { return nil, unsupported() }
 func Free(mem []byte) error                     { return unsupported() }
 func Drop(mem []byte) error                     { return unsupported() }
+func DropMany(ranges [][]byte) error            { return unsupported() }
 func Bar(mem []byte) error                      { return unsupported() }
 func Unbar(mem []byte) error                    { return unsupported() }
 func Advise(mem []byte, advice ...Advice) error { return unsupported() }
