@@ -31,7 +31,8 @@ type Log interface {
 type Config struct {
 	FS       disk.FS
 	Dir      string        // has the files data, rounds and journal
-	Capacity int           // pages of the arena
+	Capacity int           // pages that there can be: address space
+	Memory   int64         // bytes of pages, tables about them and images; 0: no bound
 	Credits  int           // pages that may be Dirty, Frozen or in Flight
 	Interval time.Duration // a round starts at the latest this long after the last; 0: no timer
 	TrapOnly bool          // see pagemeta.Config
@@ -96,7 +97,7 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 			err = errors.Join(err, opened.closeFiles())
 		}
 	}()
-	if f.Pages, err = pagemeta.New(pagemeta.Config{Pages: c.Capacity, Owner: f, TrapOnly: c.TrapOnly}); err != nil {
+	if f.Pages, err = pagemeta.New(pagemeta.Config{Pages: c.Capacity, Memory: c.Memory, Owner: f, TrapOnly: c.TrapOnly}); err != nil {
 		return nil, false, err
 	}
 	if err := f.rounds.init(c.Capacity); err != nil {
@@ -126,7 +127,10 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 	if empty, err = f.recover(); err != nil {
 		return nil, false, err
 	}
-	return f, empty, nil
+	if c.ReadOnly {
+		return f, empty, nil // what was recovered is read from the images
+	}
+	return f, empty, f.journal.drop(f.Pages)
 }
 
 func (f *Flusher) path(name string) string { return filepath.Join(f.Dir, name) }

@@ -325,7 +325,7 @@ func TestCloseBesideLoad(t *testing.T) {
 	slow.armed.Store(true)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := f.Pages.Ask(3); err != nil {
+		if err := f.Pages.Ask(3, pagemeta.Warm); err != nil {
 			t.Errorf("load beside close: %v", err)
 		}
 	})
@@ -340,7 +340,7 @@ func TestCloseBesideLoad(t *testing.T) {
 	if slow.bad.Load() {
 		t.Error("a file was closed while a page was read from it")
 	}
-	if err := f.Pages.Ask(4); !errors.Is(err, pagemeta.ErrClosed) {
+	if err := f.Pages.Ask(4, pagemeta.Warm); !errors.Is(err, pagemeta.ErrClosed) {
 		t.Errorf("load after close: %v", err)
 	}
 }

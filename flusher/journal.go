@@ -56,6 +56,7 @@ var (
 type journal struct {
 	file disk.File
 	mem  []byte // the images of the running round; address space for every page
+	used int    // images that mem may have memory for; the table has lent it
 	head []byte // header and numbers
 }
 
@@ -66,6 +67,28 @@ func (j *journal) init(pages int) (err error) {
 }
 
 func (j *journal) close() error { return offheap.Release(&j.mem) }
+
+// use takes memory for n images from the budget of pages.
+func (j *journal) use(n int, pages *pagemeta.Table) {
+	if n > j.used {
+		pages.Lend(int64(n-j.used) * pagemeta.PageBytes)
+		j.used = n
+	}
+}
+
+// drop gives the memory of all images back.
+func (j *journal) drop(pages *pagemeta.Table) error {
+	n := j.used
+	if n == 0 {
+		return nil
+	}
+	if err := offheap.Drop(j.images(0, n)); err != nil {
+		return fmt.Errorf("drop %d images: %w", n, err)
+	}
+	pages.Lend(-int64(n) * pagemeta.PageBytes)
+	j.used = 0
+	return nil
+}
 
 // clear says that the images are in their places, so that Open need not write
 // them again. It is not synced: lost, it costs that work and nothing else.

@@ -86,6 +86,7 @@ func (f *Flusher) readJournal() ([]pagemeta.FrozenPage, error) {
 	if room := len(j.mem) / pagemeta.PageBytes; len(images) > room {
 		return nil, fmt.Errorf("%d images, room for %d", len(images), room)
 	}
+	j.use(len(images), f.Pages)
 	if _, err := j.file.ReadAt(j.images(0, len(images)), int64(headBytes(len(images)))); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil, errTorn

@@ -50,6 +50,9 @@ func (f *Flusher) flush() error {
 		return fmt.Errorf("trim log up to %d: %w", lsn, err)
 	}
 	f.metrics.roundDone(len(cut), time.Since(began))
+	if f.Pages.Short() {
+		return f.journal.drop(f.Pages)
+	}
 	return nil
 }
 
@@ -96,6 +99,7 @@ const chunkPages = 256
 func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage) (images []pagemeta.FrozenPage, err error) {
 	j := &f.journal
 	images = f.rounds.cover(cut)
+	j.use(len(images), f.Pages)
 	f.frozen = images // its memory is used again by the next round
 	roundsSum := f.rounds.sum(images[len(cut):], round)
 	base, sum, rest := int64(headBytes(len(images))), uint32(0), cut

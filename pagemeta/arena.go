@@ -78,6 +78,11 @@ func (a *arena) page(id PageID) *Page {
 
 func (a *arena) addr(id PageID) uintptr { return a.base() + uintptr(id)*PageBytes }
 
+// span is the memory of n pages from id on.
+func (a *arena) span(id PageID, n int) []byte {
+	return a.mem[int(id)*PageBytes : (int(id)+n)*PageBytes]
+}
+
 // close gives the memory back and keeps the addresses, for which any touch is
 // then a fault. The caller has seen to it that nobody loads or writes pages.
 func (a *arena) close() error {

@@ -12,7 +12,7 @@ func BenchmarkAudit(b *testing.B) {
 	table := newTable(b, Config{Pages: pages, Owner: newOwner()})
 	for id := range PageID(pages) {
 		table.Fresh(id)
-		if err := table.Ask(id); err != nil {
+		if err := table.Ask(id, Warm); err != nil {
 			b.Fatal(err)
 		}
 	}

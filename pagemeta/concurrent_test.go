@@ -91,7 +91,7 @@ func TestClose(t *testing.T) {
 			readers.Go(func() {
 				for i := 0; ; i++ {
 					id := PageID((i*(g+1) + g) % pages)
-					err := table.Ask(id)
+					err := table.Ask(id, Warm)
 					if err == nil {
 						_, _, err = read(table, id)
 					}
@@ -117,7 +117,7 @@ func TestClose(t *testing.T) {
 		}
 		readers.Wait()
 		for what, err := range map[string]error{
-			"ask": table.Ask(1), "audit": table.Audit(), "second close": table.Close(),
+			"ask": table.Ask(1, Warm), "audit": table.Audit(), "second close": table.Close(),
 		} {
 			if what == "second close" && err != nil || what == "audit" && err != ErrClosed {
 				t.Errorf("%s: %v", what, err)

@@ -8,21 +8,23 @@
 //
 //	        Load            Mkwrite
 //	Absent ------> Clean ------------> Dirty <-----------+
-//	                 ^                   |               |
-//	                 | Written           | Freeze        | Mkwrite captures
-//	                 |                   v               | the old image first
+//	   ^           |  ^                  |               |
+//	   +-----------+  | Written          | Freeze        | Mkwrite captures
+//	       Evict      |                  v               | the old image first
 //	               Flight <----------- Frozen -----------+
-//	                 |      Capture                      |
-//	                 +-----------------------------------+
+//	                  |     Capture                      |
+//	                  +----------------------------------+
 //
 //	state   newest bytes are in              page table entry   who moves it on
 //	Absent  the data file                    missing            who touches it (Load)
-//	Clean   memory and the data file         protected          who stores to it (Mkwrite)
+//	Clean   memory and the data file         protected          who stores to it (Mkwrite),
+//	                                                            or the clock hand (Evict)
 //	Dirty   memory; it has a head            writable           the flusher (Freeze)
 //	Frozen  memory; belongs to the cut       protected          the flusher (Capture), or a store
 //	Flight  memory; image on its way         protected          the flusher (Written), or a store
 //
-// Pages are not evicted yet: what is in memory stays there.
+// Memory is bounded, see evict.go: a Clean page may be evicted at any moment. A
+// reader is not told. What it has read is right, or it traps and reads again.
 //
 // # Invariants
 //
@@ -71,6 +73,7 @@
 //	            node latches, all at once and without waiting
 //	            page lock, one at a time
 //	                heads (flusher)
+//	            clock hand; page locks by trying only
 //	                wait queue of the page lock
 //
 // Mkwrite is entered with no latch and no page lock. It may wait for the page

@@ -4,6 +4,7 @@ import "sync/atomic"
 
 type metrics struct {
 	mkwriteTraps, mkwritePrepared, captured, loads, loadTraps atomic.Uint64
+	evicted, reclaims                                         atomic.Uint64
 }
 
 // Metrics counts what a Table has done since New.
@@ -13,7 +14,11 @@ type Metrics struct {
 	Captured        uint64 // mkwrites of a Frozen page, which captured its image
 	Loads           uint64 // pages brought into memory, fresh ones included
 	LoadTraps       uint64 // loads since a touch trapped
+	Evicted         uint64 // pages taken out of memory
+	Reclaims        uint64 // times that who loads a page had to evict others himself
 	DirtyPages      int    // pages Dirty now
+	ResidentPages   int    // pages in memory now
+	TableBytes      int64  // of the tables about pages, the kernel's among them
 }
 
 // Metrics returns the counts. They are read one by one.
@@ -24,6 +29,10 @@ func (t *Table) Metrics() Metrics {
 		Captured:        t.metrics.captured.Load(),
 		Loads:           t.metrics.loads.Load(),
 		LoadTraps:       t.metrics.loadTraps.Load(),
+		Evicted:         t.metrics.evicted.Load(),
+		Reclaims:        t.metrics.reclaims.Load(),
 		DirtyPages:      t.Dirty(),
+		ResidentPages:   int(t.room.resident.Load()),
+		TableBytes:      t.room.tables(),
 	}
 }

@@ -30,6 +30,9 @@ var pagePool = sync.Pool{New: func() any { return new(Page) }}
 // The caller holds no latch. It has reserved credits, so B need not wait for the
 // flusher, but B may block and may fail: then nothing has happened.
 func (t *Table) mkwrite(id PageID, by *atomic.Uint64) error {
+	if t.State(id) == Absent {
+		t.makeRoom()
+	}
 	t.lock(id)         // A
 	defer t.unlock(id) // E
 	w := t.load(id)

@@ -20,4 +20,7 @@ const (
 	stepCopy    step = "copy"  // Capture
 	stepFlight  step = "flight"
 	stepWritten step = "written" // Written
+
+	stepEvict step = "evict" // evict
+	stepDrop  step = "drop"
 )

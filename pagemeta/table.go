@@ -35,6 +35,7 @@ type Owner interface {
 // Config is what a Table is made of.
 type Config struct {
 	Pages    int   // capacity; the address space is reserved, memory is used as pages come
+	Memory   int64 // bytes that the pages in memory and the tables may take; 0: no bound
 	Owner    Owner // who keeps the pages on disk
 	TrapOnly bool  // Prepare and Ask do nothing: every page goes by a trap
 }
@@ -51,6 +52,8 @@ type Table struct {
 	// dirtyWords is how far dirty has been used: nothing is set beyond.
 	dirtyWords atomic.Int64
 
+	room  room
+	clock clock
 	queue [64]waitQueue
 
 	closed  atomic.Bool
@@ -94,6 +97,8 @@ func New(c Config) (*Table, error) {
 	for i := range t.queue {
 		t.queue[i].init()
 	}
+	t.clock.init()
+	go t.keepRoom()
 	return t, nil
 }
 
@@ -105,6 +110,8 @@ func (t *Table) Close() error {
 	if t.closed.Swap(true) {
 		return nil
 	}
+	close(t.clock.quit)
+	<-t.clock.ended
 	t.awaitIdle()
 	err := t.arena.close()
 	return errors.Join(err, dropMetas(t.mem))

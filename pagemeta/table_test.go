@@ -257,7 +257,7 @@ func (s *script) event(d *datadriven.TestData, id PageID) string {
 	traps, err := 0, error(nil)
 	switch d.Cmd {
 	case "load":
-		err = s.table.Ask(id)
+		err = s.table.Ask(id, Warm)
 	case "prepare":
 		err = s.table.Prepare(id)
 	case "store":

@@ -95,6 +95,7 @@ func (t *Table) Resolve(trap *Trap, intent Intent) error {
 
 // loadPage makes page id resident.
 func (t *Table) loadPage(id PageID) error {
+	t.makeRoom()
 	t.lock(id)
 	defer t.unlock(id)
 	if t.load(id).State() != Absent {
@@ -103,11 +104,18 @@ func (t *Table) loadPage(id PageID) error {
 	return t.fetch(id)
 }
 
-// Ask is a load in advance: page id is in memory when it returns nil. It costs
-// one atomic load when it is there already, and in a TrapOnly table it does
-// nothing.
-func (t *Table) Ask(id PageID) error {
-	if t.State(id) != Absent || t.TrapOnly {
+// Ask is a load in advance: page id is in memory when it returns nil, though it
+// may be evicted again at once; heat puts that off. It costs one atomic load when
+// the page is there already. In a TrapOnly table it does nothing.
+func (t *Table) Ask(id PageID, heat Heat) error {
+	if t.TrapOnly {
+		return nil
+	}
+	w := t.load(id)
+	if w.heat() < heat {
+		t.metas[id].word.Or(uint64(heat) << heatShift)
+	}
+	if w.State() != Absent {
 		return nil
 	}
 	if err := t.enter(); err != nil {
@@ -133,6 +141,7 @@ func (t *Table) fetch(id PageID) error {
 		return fmt.Errorf("load page %d: %w", id, err)
 	}
 	t.move(id, Load, 0)
+	t.arrived(id)
 	t.metrics.loads.Add(1)
 	return nil
 }

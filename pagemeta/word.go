@@ -5,12 +5,13 @@ import "fmt"
 // A Word is the whole state of one page: a reader sees it with one load, and
 // only who holds the page's lock changes more than the two lock bits.
 //
-//	63               32 31          6    5      4      3    2     0
-//	+------------------+-------------+-------+------+------+-------+
-//	|       head       |      0      | fresh | wait | lock | state |
-//	+------------------+-------------+-------+------+------+-------+
+//	63               32 31     8 7    6    5      4      3    2     0
+//	+------------------+--------+------+-------+------+------+-------+
+//	|       head       |   0    | heat | fresh | wait | lock | state |
+//	+------------------+--------+------+-------+------+------+-------+
 //
 //	head   the owner's handle, from its Mkwrite; 0 while there is none
+//	heat   how often the clock hand passes the page by before it is evicted
 //	fresh  the data file has no such page: a load gives zeros
 //	wait   a goroutine is parked on the lock; who unlocks wakes it
 //	lock   one goroutine holds the page
@@ -22,6 +23,9 @@ const (
 	lockBit   Word = 1 << 3
 	waitBit   Word = 1 << 4
 	freshBit  Word = 1 << 5
+	heatShift      = 6
+	heatOne   Word = 1 << heatShift
+	heatMask  Word = 3 << heatShift
 	headShift      = 32
 )
 
@@ -32,10 +36,10 @@ func (w Word) head() uint32 { return uint32(w >> headShift) }
 func (w Word) fresh() bool  { return w&freshBit != 0 }
 func (w Word) locked() bool { return w&lockBit != 0 }
 
-// with returns w in state s with the owner's handle head; the lock bits stay,
+// with returns w in state s with the owner's handle head; lock bits and heat stay,
 // and a page that has bytes is no longer fresh.
 func (w Word) with(s State, head uint32) Word {
-	return w&(lockBit|waitBit) | Word(s) | Word(head)<<headShift
+	return w&(lockBit|waitBit|heatMask) | Word(s) | Word(head)<<headShift
 }
 
 // A State says where the newest bytes of a page are, and so whether a store to
@@ -43,16 +47,16 @@ func (w Word) with(s State, head uint32) Word {
 //
 //	        Load            Mkwrite
 //	Absent ------> Clean ------------> Dirty <-----------+
-//	                 ^                   |               |
-//	                 | Written           | Freeze        | Mkwrite captures
-//	                 |                   v               | the old image first
+//	   ^           |  ^                  |               |
+//	   +-----------+  | Written          | Freeze        | Mkwrite captures
+//	       Evict      |                  v               | the old image first
 //	               Flight <----------- Frozen -----------+
-//	                 |      Capture                      |
-//	                 +-----------------------------------+
+//	                  |     Capture                      |
+//	                  +----------------------------------+
 //
 // Load comes from whoever touches the page or asks for it; Mkwrite from a trap
-// or from Prepare; Freeze, Capture and Written from the flusher. Only a Dirty
-// page is writable. Written on a page that is Dirty again leaves it Dirty: what
+// or from Prepare; Freeze, Capture and Written from the flusher; Evict from the
+// clock hand. Only a Dirty page is writable. Written on a page that is Dirty again leaves it Dirty: what
 // was written is the older image.
 type State uint8
 
@@ -90,6 +94,7 @@ const (
 	Freeze
 	Capture
 	Written
+	Evict
 	numEvents
 )
 
@@ -105,6 +110,8 @@ func (e Event) String() string {
 		return "capture"
 	case Written:
 		return "written"
+	case Evict:
+		return "evict"
 	}
 	return fmt.Sprintf("event %d", uint8(e))
 }
@@ -125,6 +132,8 @@ func (s State) next(e Event) (to State, ok bool) {
 			return Dirty, true
 		}
 		return Clean, s == Flight
+	case Evict:
+		return Absent, s == Clean
 	}
 	panic(fmt.Sprintf("pagemeta: unknown event %d", e))
 }

@@ -22,6 +22,7 @@ func TestStateNext(t *testing.T) {
 		{Frozen, Capture, Flight},
 		{Flight, Mkwrite, Dirty},
 		{Flight, Written, Clean},
+		{Clean, Evict, Absent},
 	}
 	for s := range numStates {
 		for e := range numEvents {

@@ -19,7 +19,7 @@ import (
 func TestTraps(t *testing.T) {
 	bothWays(t, func(t *testing.T, trapOnly bool) {
 		o := smallOptions(trapOnly)
-		o.DirtyBudget, o.LogBytes = 16<<20, 1<<30 // no round but by Checkpoint
+		o.MemoryBudget, o.DirtyBudget, o.LogBytes = 64<<20, 16<<20, 1<<30 // no round but by Checkpoint
 		db := open(t, t.TempDir(), o)
 		var over atomic.Bool
 		var wg sync.WaitGroup
@@ -71,7 +71,7 @@ func TestRounds(t *testing.T) {
 	watchdog(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // a writer is preempted wherever it is
 	o := crowdOptions(memdisk.New(), false)
-	o.MemoryBudget, o.DirtyBudget, o.LogBytes = 64<<20, 32<<20, 1<<30
+	o.MemoryBudget, o.DirtyBudget, o.LogBytes = 128<<20, 32<<20, 1<<30
 	db := open(t, t.TempDir(), o)
 	rounds := db.Metrics().Flush.Rounds
 	c := newCrowd(0)

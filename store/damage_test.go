@@ -404,7 +404,7 @@ func TestSuperblock(t *testing.T) {
 		{"version", func(p *pagemeta.Page) { le.PutUint32(p[superVersionAt:], formatVersion+1) }, fmt.Sprintf("version %d", formatVersion+1), nil},
 		{"magic", func(p *pagemeta.Page) { p[superMagicAt] = 'F' }, "superblock", ErrNotStore},
 		{"kind", func(p *pagemeta.Page) { p.SetKind(tree.KindLeaf) }, "superblock", ErrNotStore},
-		{"pages", func(p *pagemeta.Page) { le.PutUint32(p[superPagesAt:], 1<<30) }, "room for", ErrFull},
+		{"pages", func(p *pagemeta.Page) { le.PutUint32(p[superPagesAt:], 1<<30) }, "pages of data", ErrBudget},
 		{"salt", func(p *pagemeta.Page) { p[superUUIDAt] ^= 1 }, "", nil},
 	} {
 		edit(t, data, func(b []byte) []byte {

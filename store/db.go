@@ -66,6 +66,7 @@ func (db *DB) open() error {
 		FS:       db.opts.fs,
 		Dir:      db.dir,
 		Capacity: db.opts.capacity(),
+		Memory:   db.opts.pagesMemory(),
 		Credits:  db.opts.credits(),
 		Interval: max(db.opts.CheckpointEvery, 0),
 		TrapOnly: db.opts.TrapOnly,
@@ -182,6 +183,9 @@ func (db *DB) load() (err error) {
 	}
 	if err := db.super.check(); err != nil {
 		return &disk.CorruptError{File: filepath.Join(db.dir, "data"), Err: err}
+	}
+	if err := db.opts.fits(int64(db.super.tree.Pages)); err != nil {
+		return err
 	}
 	db.tree, err = tree.Open(db.flusher.Pages, db.super.tree)
 	return db.readError(err)

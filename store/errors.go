@@ -23,6 +23,10 @@ var (
 	// memory budget has room for. Nothing has changed; deletes make room.
 	ErrFull = tree.ErrFull
 
+	// ErrBudget is wrapped by the error of Open for a memory budget that the store
+	// cannot work with; the text has the smallest one that it can.
+	ErrBudget = errors.New("memory budget too small")
+
 	// ErrReadOnly is returned by a write to a store that was opened ReadOnly.
 	ErrReadOnly = errors.New("store opened read-only")
 

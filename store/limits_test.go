@@ -18,7 +18,7 @@ func TestAllocs(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	o := smallOptions(false)
-	o.DirtyBudget, o.LogBytes, o.SegmentBytes = 16<<20, 1<<30, 16<<20
+	o.MemoryBudget, o.DirtyBudget, o.LogBytes, o.SegmentBytes = 64<<20, 16<<20, 1<<30, 16<<20
 	db := open(t, t.TempDir(), o)
 	key, dst := []byte("key0000"), make([]byte, 0, 200)
 	value := bytes.Repeat([]byte("v"), 100)
@@ -120,7 +120,7 @@ func TestLimits(t *testing.T) {
 // where it has the batch, none of it may be there, unless a round came after it.
 // A write that would take the batch past its limit is refused.
 func TestBigBatch(t *testing.T) {
-	t.Run("roomy", func(t *testing.T) { testBigBatch(t, 2<<30) })
+	t.Run("roomy", func(t *testing.T) { testBigBatch(t, 1<<30) })
 	if !raceEnabled { // the detector takes ten times as long, and sees no arena
 		t.Run("small", func(t *testing.T) { testBigBatch(t, 4<<20) })
 	}
@@ -180,7 +180,7 @@ func testBigBatch(t *testing.T, dirtyBytes int64) {
 // is nearly full: each must fail with ErrFull, and change nothing. Then deletes
 // make room, and a batch fits.
 func TestFullBatch(t *testing.T) {
-	o := &Options{MemoryBudget: MinMemoryBudget, DirtyBudget: 1 << 20, CheckpointEvery: -1}
+	o := &Options{MemoryBudget: MinMemoryBudget, DirtyBudget: 1 << 20, CheckpointEvery: -1, pages: 1800}
 	dir := t.TempDir()
 	db := open(t, dir, o)
 	want := map[string]string{}
@@ -241,7 +241,7 @@ func TestFullBatch(t *testing.T) {
 // crash leaves: the log must fit again, whatever order the writers came in.
 func TestFull(t *testing.T) {
 	watchdog(t)
-	o := &Options{MemoryBudget: MinMemoryBudget, DirtyBudget: 2 << 20, LogBytes: 1 << 30, CheckpointEvery: -1}
+	o := &Options{MemoryBudget: MinMemoryBudget, DirtyBudget: 2 << 20, LogBytes: 1 << 30, CheckpointEvery: -1, pages: 1536}
 	for seed := range 3 {
 		db := open(t, t.TempDir(), o)
 		var wg sync.WaitGroup
@@ -285,7 +285,7 @@ func TestFull(t *testing.T) {
 func TestSmallBudget(t *testing.T) {
 	watchdog(t)
 	bothWays(t, func(t *testing.T, trapOnly bool) {
-		big := &Options{MemoryBudget: 128 << 20, DirtyBudget: 64 << 20, LogBytes: 1 << 30, SegmentBytes: 1 << 20, CheckpointEvery: -1}
+		big := &Options{MemoryBudget: 256 << 20, DirtyBudget: 64 << 20, LogBytes: 1 << 30, SegmentBytes: 1 << 20, CheckpointEvery: -1}
 		db := open(t, t.TempDir(), big)
 		want := map[string]string{}
 		var b Batch

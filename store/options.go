@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"faultline/internal/disk"
@@ -29,17 +28,18 @@ const (
 // Options say how a store is opened. The zero Options, like nil, are the
 // defaults. Open does not keep or change what it is given.
 type Options struct {
-	// MemoryBudget bounds the pages in memory, their images in a flush round,
-	// and the tables about them, in bytes. For now the whole data must fit into
-	// its arena part (MemoryBudget less DirtyBudget); a write that finds no room
-	// fails with ErrFull. Default 0: half of the machine's memory.
+	// MemoryBudget bounds all memory that the store uses, in bytes, whatever its
+	// size on disk: pages in memory, tables about pages, the images of a flush
+	// round, the buffers of the log, and what the store has on the Go heap. Tables
+	// take 0.7 % of the size on disk. Default 0: half of the machine's memory.
 	MemoryBudget int64
 
 	// DirtyBudget bounds the pages that are changed and not yet in the data
-	// file, in bytes. A flush round starts at half of it, and writers are slowed
-	// down when less than a quarter is left. Larger: fewer writes of the same
-	// page, but a longer freeze, 0.2 to 0.4 us a page. Default 0: half of
-	// MemoryBudget, which is the most, or 1 GiB if that is less.
+	// file, in bytes; their images in a round may take as much again. A flush
+	// round starts at half of it, and writers are slowed down when less than a
+	// quarter is left. Larger: fewer writes of the same page, but a longer freeze,
+	// 0.2 to 0.4 us a page. Default 0: a quarter of MemoryBudget, or 1 GiB if that
+	// is less. The most is a third.
 	DirtyBudget int64
 
 	// LogBytes is how much the log may grow before a flush round starts. It
@@ -64,6 +64,7 @@ type Options struct {
 	TrapOnly bool
 
 	fs        disk.FS
+	pages     int  // if not 0, the most pages that there can be
 	logBuffer int  // see wal.Options.BufferBytes
 	noHelper  bool // see wal.Options
 }
@@ -82,7 +83,7 @@ func (o *Options) withDefaults() (Options, error) {
 		c.MemoryBudget = total / 2
 	}
 	if c.DirtyBudget == 0 {
-		c.DirtyBudget = min(c.MemoryBudget/2, 1<<30)
+		c.DirtyBudget = min(c.MemoryBudget/4, 1<<30)
 	}
 	if c.LogBytes == 0 {
 		c.LogBytes = 256 << 20
@@ -98,10 +99,10 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	switch {
 	case c.MemoryBudget < MinMemoryBudget:
-		return c, fmt.Errorf("memory budget of %d bytes: want %d at least", c.MemoryBudget, MinMemoryBudget)
-	case c.DirtyBudget < minCredits*pagemeta.PageBytes || c.DirtyBudget > c.MemoryBudget/2:
-		return c, fmt.Errorf("dirty budget of %d bytes: want %d to half of the memory budget, %d",
-			c.DirtyBudget, minCredits*pagemeta.PageBytes, c.MemoryBudget/2)
+		return c, fmt.Errorf("%w: %d bytes, want %d at least", ErrBudget, c.MemoryBudget, MinMemoryBudget)
+	case c.DirtyBudget < minCredits*pagemeta.PageBytes || c.DirtyBudget > c.MemoryBudget/3:
+		return c, fmt.Errorf("dirty budget of %d bytes: want %d to a third of the memory budget, %d",
+			c.DirtyBudget, minCredits*pagemeta.PageBytes, c.MemoryBudget/3)
 	case c.LogBytes < 0:
 		return c, fmt.Errorf("log of %d bytes before a round", c.LogBytes)
 	case !validSegment(c.SegmentBytes):
@@ -119,8 +120,3 @@ func validSegment(bytes int64) bool {
 const minCredits = 256
 
 func (o *Options) credits() int { return int(o.DirtyBudget / pagemeta.PageBytes) }
-
-// capacity is how many pages the arena has.
-func (o *Options) capacity() int {
-	return int(min((o.MemoryBudget-o.DirtyBudget)/pagemeta.PageBytes, math.MaxInt32))
-}

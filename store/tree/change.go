@@ -93,11 +93,12 @@ func (t *Tree) restructure(op *Op, p plan) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
+		seen := t.moves.Load()
 		next, trap := t.tryChange(op, p)
 		if next == done {
 			return nil
 		}
-		if err := t.again(next, &trap, pagemeta.ToWrite); err != nil {
+		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil {
 			return err
 		}
 	}
@@ -120,6 +121,7 @@ func (t *Tree) tryChange(op *Op, p plan) (next step, trap pagemeta.Trap) {
 		return step{kind: changed}, trap
 	}
 	trap.Commit() // phase 2
+	t.moves.Add(1)
 	for i := range c.writes {
 		w := &c.writes[i]
 		t.mu.space.inner += w.image.isInner() - t.node(w.id).isInner()
@@ -194,7 +196,7 @@ func (t *Tree) trailTo(key []byte, tr *trail) step {
 	tr.tail = true
 	id := Root
 	for above := maxHeight; ; {
-		if err := t.pages.Ask(id); err != nil {
+		if err := t.pages.Ask(id, heat(above)); err != nil {
 			return step{kind: failed, err: err}
 		}
 		v := t.pages.Version(id)
@@ -223,7 +225,7 @@ func (t *Tree) trailTo(key []byte, tr *trail) step {
 
 // copyNode takes a copy of node id that is whole, and returns its version.
 func (t *Tree) copyNode(c *change, id pagemeta.PageID) (v uint64, s step) {
-	if err := t.pages.Ask(id); err != nil {
+	if err := t.pages.Ask(id, pagemeta.Warm); err != nil {
 		return 0, step{kind: failed, err: err}
 	}
 	v = t.pages.Version(id)

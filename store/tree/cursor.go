@@ -93,6 +93,7 @@ func (c *Cursor) place(dir int) int {
 // outside of it in direction dir.
 func (c *Cursor) settle(at, dir int) bool {
 	for steps := 0; at < 0 || at >= c.leaf.count(); steps++ {
+		seen := c.t.moves.Load()
 		next, trap := c.tryStep(dir)
 		switch {
 		case steps > c.t.pages.Pages: // so many leaves, and all empty
@@ -106,7 +107,7 @@ func (c *Cursor) settle(at, dir int) bool {
 		case next == done:
 			at = c.leaf.count() - 1
 		default: // the way has changed, or must be made passable: begin again
-			if c.err = c.t.again(next, &trap, pagemeta.ToRead); c.err != nil || !c.enter() {
+			if c.err = c.t.again(next, &trap, pagemeta.ToRead, seen); c.err != nil || !c.enter() {
 				c.ok = false
 				return false
 			}
@@ -135,11 +136,12 @@ func (c *Cursor) follows(key []byte, dir int) bool {
 // enter takes the leaf that c.key belongs to.
 func (c *Cursor) enter() bool {
 	for {
+		seen := c.t.moves.Load()
 		next, trap := c.tryEnter()
 		if next == done {
 			return true
 		}
-		if c.err = c.t.again(next, &trap, pagemeta.ToRead); c.err != nil {
+		if c.err = c.t.again(next, &trap, pagemeta.ToRead, seen); c.err != nil {
 			return false
 		}
 	}
@@ -188,7 +190,7 @@ func (c *Cursor) tryStep(dir int) (next step, trap pagemeta.Trap) {
 // the nearest one. It runs inside a boundary.
 func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 	for {
-		if err := c.t.pages.Ask(id); err != nil {
+		if err := c.t.pages.Ask(id, heat(above)); err != nil {
 			return step{kind: failed, err: err}
 		}
 		n := c.t.node(id)

@@ -9,7 +9,7 @@ import (
 
 // TestMovedLeaf stops a reader on its way from the root to the first leaf, whose latch
 // is taken, and gives the leaf another page meanwhile. The page that the reader goes on
-// with is free then: it must look at the root again, and find its key. Should it not have
+// with is another leaf then: it must look at the root again, and find its key. Should it not have
 // come so far when the leaf moves, it finds the key in any case.
 func TestMovedLeaf(t *testing.T) {
 	tr, _ := newTree(t, 1000, false)
@@ -55,7 +55,7 @@ func TestMovedLeaf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	new(change).free(leaf, tr.node(leaf))
+	tr.writing(leaf).setCount(0)
 	tr.pages.Unlatch(leaf, true)
 	if err := <-got; err != nil {
 		t.Error(err)

@@ -34,6 +34,11 @@ type Tree struct {
 	pages *pagemeta.Table
 	keys  atomic.Int64
 
+	// moves counts structure changes, each before it shows. Who has followed a
+	// pointer that one of them has changed may come to a page that cannot be read
+	// any more, and must not call that an error.
+	moves atomic.Uint64
+
 	// What the tree is like, for estimates: stale by a change or two.
 	inner, leaves, levels atomic.Int32
 
@@ -95,11 +100,12 @@ func (t *Tree) Len() uint64 { return uint64(t.keys.Load()) }
 // dst is as it was. It takes no lock.
 func (t *Tree) Get(dst, key []byte) (value []byte, found bool, err error) {
 	for {
+		seen := t.moves.Load()
 		value, found, next, trap := t.tryGet(dst, key)
 		if next == done && !trap.Hit() {
 			return value, found, nil
 		}
-		if err := t.again(next, &trap, pagemeta.ToRead); err != nil {
+		if err := t.again(next, &trap, pagemeta.ToRead, seen); err != nil {
 			return dst, false, err
 		}
 	}
@@ -154,17 +160,20 @@ func (t *Tree) believe(id pagemeta.PageID, v uint64, ok bool) step {
 }
 
 // again does what must be done before an attempt that ended with s is made
-// again, or returns why it may not be.
-func (t *Tree) again(s step, trap *pagemeta.Trap, intent pagemeta.Intent) error {
+// again, or returns why it may not be. seen is moves as it was before the attempt.
+func (t *Tree) again(s step, trap *pagemeta.Trap, intent pagemeta.Intent, seen uint64) (err error) {
 	switch {
 	case trap.Hit():
-		return t.pages.Resolve(trap, intent)
+		err = t.pages.Resolve(trap, intent)
 	case s.kind == damaged:
-		return fmt.Errorf("page %d: %w", s.page, ErrDamaged)
+		err = fmt.Errorf("page %d: %w", s.page, ErrDamaged)
 	case s.kind == failed:
-		return s.err
+		err = s.err
 	}
-	return nil
+	if t.moves.Load() != seen {
+		return nil // it may have been another's page by then
+	}
+	return err
 }
 
 func (t *Tree) node(id pagemeta.PageID) *node { return (*node)(t.pages.Page(id)) }
@@ -178,6 +187,14 @@ func below(level, above int) bool {
 	return level == above-1 || above == maxHeight && level < maxHeight
 }
 
+// heat is that of a node below one of this level.
+func heat(above int) pagemeta.Heat {
+	if above == 1 {
+		return pagemeta.Warm
+	}
+	return pagemeta.Hot
+}
+
 // descend goes from the root to the leaf that key belongs to, and returns it
 // with its version. It runs inside a boundary.
 //
@@ -188,7 +205,7 @@ func (t *Tree) descend(key []byte) (pagemeta.PageID, uint64, step) {
 	id := Root
 	v := t.pages.Version(id)
 	for above := maxHeight; ; {
-		if err := t.pages.Ask(id); err != nil {
+		if err := t.pages.Ask(id, heat(above)); err != nil {
 			return 0, 0, step{kind: failed, err: err}
 		}
 		n := t.node(id)
@@ -218,6 +235,7 @@ type Op struct {
 // nothing has changed.
 func (t *Tree) Put(op *Op, key, value []byte) (existed bool, err error) {
 	for {
+		seen := t.moves.Load()
 		f, next, trap := t.tryPut(key, value)
 		switch {
 		case trap.Hit():
@@ -232,7 +250,7 @@ func (t *Tree) Put(op *Op, key, value []byte) (existed bool, err error) {
 			}
 			return f == replaced, nil
 		}
-		if err := t.again(next, &trap, pagemeta.ToWrite); err != nil {
+		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil {
 			return false, err
 		}
 	}
@@ -283,6 +301,7 @@ func (n *node) Kind() byte { return (*pagemeta.Page)(n).Kind() }
 // nothing has changed.
 func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 	for {
+		seen := t.moves.Load()
 		existed, sparse, next, trap := t.tryDelete(key)
 		if next == done && !trap.Hit() {
 			if existed {
@@ -295,7 +314,7 @@ func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 			}
 			return existed, nil
 		}
-		if err := t.again(next, &trap, pagemeta.ToWrite); err != nil {
+		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil {
 			return false, err
 		}
 	}

@@ -164,7 +164,7 @@ func (m *machine) tryTouch(trap *pagemeta.Trap, id pagemeta.PageID) {
 // timeClean times op on clean pages, one by one.
 func (m *machine) timeClean(op func(pagemeta.PageID) error) ([]float64, error) {
 	for id := range pagemeta.PageID(singles) {
-		if err := m.table.Ask(id); err != nil {
+		if err := m.table.Ask(id, pagemeta.Warm); err != nil {
 			return nil, err
 		}
 	}

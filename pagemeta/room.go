@@ -1,0 +1,68 @@
+package pagemeta
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// TableBytes is what is kept of each page of the file whether or not it is in
+// memory: a meta, an entry of the kernel's page table, a round of the owner's, and
+// a bit here and there.
+const TableBytes = int64(unsafe.Sizeof(meta{})) + 8 + 4 + 1
+
+// room is the account of a table's memory, Config.Memory.
+type room struct {
+	resident atomic.Int64 // pages in memory
+	high     atomic.Int64 // pages of the file, as far as any was in memory
+	lent     atomic.Int64 // bytes that the owner has
+}
+
+func (r *room) tables() int64 { return r.high.Load() * TableBytes }
+
+// free is how many more pages may be in memory; negative: there are too many.
+func (t *Table) free() int64 {
+	r := &t.room
+	return (t.Memory-r.tables()-r.lent.Load())/PageBytes - r.resident.Load()
+}
+
+// Short tells whether there is little room: the evictor is at work, or should be.
+func (t *Table) Short() bool { return t.Memory > 0 && t.free() < t.ahead()/2 }
+
+// ahead is how many pages the evictor keeps room for.
+func (t *Table) ahead() int64 {
+	const share = 64 // of the pages in memory
+	return min(t.room.resident.Load()/share, 2*evictBatch) + evictBatch/4
+}
+
+// arrived counts page id, which was loaded.
+func (t *Table) arrived(id PageID) {
+	t.room.resident.Add(1)
+	for {
+		high := t.room.high.Load()
+		if int64(id) < high || t.room.high.CompareAndSwap(high, int64(id)+1) {
+			break
+		}
+	}
+	if t.Short() {
+		t.clock.wake()
+	}
+}
+
+// makeRoom evicts a few pages if there is no room for another. The caller has no
+// page lock. It never waits: pages that are Dirty leave only by the flusher, whose
+// freeze may wait for the very operation that loads. For what finds no room, more
+// is taken; the owner bounds how many pages are Dirty.
+func (t *Table) makeRoom() {
+	if t.Memory > 0 && t.free() <= 0 {
+		t.metrics.reclaims.Add(1)
+		t.evict(evictBatch / 8)
+	}
+}
+
+// Lend takes bytes of the table's memory for the owner, and evicts the pages that
+// must go for it; negative bytes give it back.
+func (t *Table) Lend(bytes int64) {
+	t.room.lent.Add(bytes)
+	for t.Memory > 0 && bytes > 0 && t.free() < 0 && t.evict(evictBatch) > 0 {
+	}
+}

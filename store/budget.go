@@ -1,0 +1,67 @@
+package store
+
+import (
+	"fmt"
+
+	"faultline/pagemeta"
+	"faultline/store/wal"
+)
+
+// The memory budget is divided so:
+//
+//	log     buffers of the log
+//	heap    what the store has on the Go heap: heads, cursors, batches
+//	tables  what is kept of every page of the file (pagemeta.TableBytes)
+//	dirty   pages that are changed, DirtyBudget
+//	images  their images in a round, as much again
+//	clean   the rest: pages that are in memory because they are read
+//
+// Tables, dirty, images and clean are one account, of package pagemeta: what some
+// do not use the others have. The smallest budget is the one that leaves minClean.
+const (
+	heapShare = 32      // of the budget
+	minHeap   = 1 << 20 // bytes
+	minClean  = 1 << 20 // bytes
+)
+
+func heapBytes(budget int64) int64 { return max(budget/heapShare, minHeap) }
+
+func (o *Options) logBytes() int64 {
+	if o.logBuffer > 0 {
+		return 2 * int64(o.logBuffer)
+	}
+	return 2 * wal.DefaultBufferBytes
+}
+
+// pagesMemory is the part of the budget that is for pages, tables and images.
+func (o *Options) pagesMemory() int64 {
+	return o.MemoryBudget - o.logBytes() - heapBytes(o.MemoryBudget)
+}
+
+// forTables is what is left for tables at most.
+func (o *Options) forTables() int64 { return o.pagesMemory() - 2*o.DirtyBudget - minClean }
+
+// maxPages is less than the numbers that the flusher gives to pages of its own.
+const maxPages = 1<<31 - 1
+
+// capacity is how many pages there can be: as many as there is memory for tables.
+func (o *Options) capacity() int {
+	n := min(o.forTables()/pagemeta.TableBytes, maxPages)
+	if o.pages > 0 {
+		n = min(n, int64(o.pages))
+	}
+	return int(n)
+}
+
+// fits returns ErrBudget with the smallest budget, if a file of so many pages needs
+// a larger one.
+func (o *Options) fits(pages int64) error {
+	missing := pages*pagemeta.TableBytes - o.forTables()
+	if missing <= 0 {
+		return nil
+	}
+	const fraction = heapShare // of what is added, the heap gets one part in so many
+	need := o.MemoryBudget + missing*fraction/(fraction-1) + 1
+	return fmt.Errorf("%w: %d bytes for %d pages of data: want %d at least (dirty budget %d)",
+		ErrBudget, o.MemoryBudget, pages, need, o.DirtyBudget)
+}
