@@ -57,7 +57,7 @@ type Flusher struct {
 	credits credits
 	heads   heads
 	log     Log
-	cut     func() (uint64, error)
+	cut     Cut
 
 	kick    chan struct{} // a round is wanted; capacity 1
 	quit    chan struct{}
@@ -135,10 +135,13 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 
 func (f *Flusher) path(name string) string { return filepath.Join(f.Dir, name) }
 
-// Start begins to make rounds. cut is called in each with the gate closed: it
-// completes the pages that describe the others (the superblock), and returns the
-// LSN up to which the log is in the pages.
-func (f *Flusher) Start(log Log, cut func() (uint64, error)) {
+// A Cut is called in each round with the gate closed. It completes the pages that
+// describe the others (the superblock), and returns two LSNs: the pages may hold
+// what is below through, and need not the log for what is below from.
+type Cut func() (from, through uint64, err error)
+
+// Start begins to make rounds.
+func (f *Flusher) Start(log Log, cut Cut) {
 	f.log, f.cut = log, cut
 	go f.run()
 }

@@ -179,17 +179,17 @@ func (r *rig) close() {
 func (r *rig) abandon() { _ = r.f.Close(context.Background()) }
 
 // cut completes page 0, with the gate closed.
-func (r *rig) cut() (uint64, error) {
+func (r *rig) cut() (from, through uint64, err error) {
 	lsn := *r.stamp
 	if r.f.Pages.Dirty() == 0 {
-		return lsn, nil
+		return lsn, lsn, nil
 	}
 	if err := r.store(0, lsn); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	r.hist[lsn] = maps.Clone(r.state)
 	r.cuts = append(r.cuts, lsn)
-	return lsn, nil
+	return lsn, lsn, nil
 }
 
 // store sets the stamp of page id, in two phases.

@@ -15,7 +15,7 @@ import (
 // stopped: the kernel may have dropped the pages whose sync failed.
 func (f *Flusher) flush() error {
 	began := time.Now()
-	cut, lsn, err := f.freeze()
+	cut, from, through, err := f.freeze()
 	if err != nil {
 		return fmt.Errorf("freeze: %w", err)
 	}
@@ -26,8 +26,8 @@ func (f *Flusher) flush() error {
 		return nil
 	}
 	round := f.round.Load() + 1
-	if err := f.log.Sync(context.Background(), lsn); err != nil { // A
-		return fmt.Errorf("sync log up to %d before round %d: %w", lsn, round, err)
+	if err := f.log.Sync(context.Background(), through); err != nil { // A
+		return fmt.Errorf("sync log up to %d before round %d: %w", through, round, err)
 	}
 	images, err := f.writeJournal(round, cut)
 	if err != nil { // B
@@ -46,8 +46,8 @@ func (f *Flusher) flush() error {
 	if err := f.journal.clear(); err != nil { // D
 		return fmt.Errorf("clear journal: %w", err)
 	}
-	if err := f.log.Trim(lsn); err != nil {
-		return fmt.Errorf("trim log up to %d: %w", lsn, err)
+	if err := f.log.Trim(from); err != nil {
+		return fmt.Errorf("trim log up to %d: %w", from, err)
 	}
 	f.metrics.roundDone(len(cut), time.Since(began))
 	if f.Pages.Short() {
@@ -58,14 +58,14 @@ func (f *Flusher) flush() error {
 
 // freeze makes the cut: no operation is half in it. It returns no pages if there
 // is nothing to write.
-func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, lsn uint64, err error) {
+func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, from, through uint64, err error) {
 	err = f.Exclusive(func() error {
 		began := time.Now()
 		defer func() { f.metrics.frozen(time.Since(began)) }()
 		if err := f.Err(); err != nil {
 			return err // an operation may have been stopped half way
 		}
-		if lsn, err = f.cut(); err != nil {
+		if from, through, err = f.cut(); err != nil {
 			return err
 		}
 		if cut, err = f.Pages.Freeze(f.frozen[:0]); err != nil {
@@ -74,7 +74,7 @@ func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, lsn uint64, err error) {
 		f.heads.enlist(cut)
 		return nil
 	})
-	return cut, lsn, err
+	return cut, from, through, err
 }
 
 // audit asks the kernel whether a page is writable that is not Dirty. What was

@@ -51,3 +51,14 @@ func (t *Table) Unlatch(id PageID, changed bool) {
 		t.metas[id].latch.Add(^uint64(0))
 	}
 }
+
+// Mark and Unmark set and clear a bit of page id that says something of what is
+// kept beside the page. The caller has its latch; the bit outlasts eviction.
+func (t *Table) Mark(id PageID) { t.metas[id].word.Or(uint64(markBit)) }
+
+// Unmark: see Mark.
+func (t *Table) Unmark(id PageID) { t.metas[id].word.And(^uint64(markBit)) }
+
+// Marked tells whether page id is marked. Like what is read of the page itself, it
+// is believed if the version is unchanged after.
+func (t *Table) Marked(id PageID) bool { return t.load(id)&markBit != 0 }

@@ -5,12 +5,13 @@ import "fmt"
 // A Word is the whole state of one page: a reader sees it with one load, and
 // only who holds the page's lock changes more than the two lock bits.
 //
-//	63               32 31     8 7    6    5      4      3    2     0
-//	+------------------+--------+------+-------+------+------+-------+
-//	|       head       |   0    | heat | fresh | wait | lock | state |
-//	+------------------+--------+------+-------+------+------+-------+
+//	63               32 31  9   8     7  6    5      4      3    2     0
+//	+------------------+-----+------+------+-------+------+------+-------+
+//	|       head       |  0  | mark | heat | fresh | wait | lock | state |
+//	+------------------+-----+------+------+-------+------+------+-------+
 //
 //	head   the owner's handle, from its Mkwrite; 0 while there is none
+//	mark   says what who has the latch wants it to: see Mark
 //	heat   how often the clock hand passes the page by before it is evicted
 //	fresh  the data file has no such page: a load gives zeros
 //	wait   a goroutine is parked on the lock; who unlocks wakes it
@@ -26,6 +27,7 @@ const (
 	heatShift      = 6
 	heatOne   Word = 1 << heatShift
 	heatMask  Word = 3 << heatShift
+	markBit   Word = 1 << 8
 	headShift      = 32
 )
 
@@ -36,10 +38,10 @@ func (w Word) head() uint32 { return uint32(w >> headShift) }
 func (w Word) fresh() bool  { return w&freshBit != 0 }
 func (w Word) locked() bool { return w&lockBit != 0 }
 
-// with returns w in state s with the owner's handle head; lock bits and heat stay,
-// and a page that has bytes is no longer fresh.
+// with returns w in state s with the owner's handle head; lock bits, heat and mark
+// stay, and a page that has bytes is no longer fresh.
 func (w Word) with(s State, head uint32) Word {
-	return w&(lockBit|waitBit|heatMask) | Word(s) | Word(head)<<headShift
+	return w&(lockBit|waitBit|heatMask|markBit) | Word(s) | Word(head)<<headShift
 }
 
 // A State says where the newest bytes of a page are, and so whether a store to

@@ -78,6 +78,7 @@ func cmdMset(c *conn, args [][]byte) {
 
 func cmdDel(c *conn, args [][]byte) {
 	c.batch.Reset()
+	c.batch.WantFound()
 	for _, key := range args[1:] {
 		if err := c.batch.Delete(key); err != nil {
 			c.fail(err)

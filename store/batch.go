@@ -85,7 +85,7 @@ func (b *Batch) check(key, value int) error {
 }
 
 // Reset empties the Batch.
-func (b *Batch) Reset() { b.data, b.n, b.found = b.data[:0], 0, 0 }
+func (b *Batch) Reset() { b.data, b.n, b.found, b.op.Found = b.data[:0], 0, 0, false }
 
 // Len returns the number of writes.
 func (b *Batch) Len() int { return b.n }
@@ -93,8 +93,12 @@ func (b *Batch) Len() int { return b.n }
 // Bytes returns the size of the encoded writes.
 func (b *Batch) Bytes() int { return len(b.data) }
 
-// Found returns how many writes of the last Apply met a key that was there: for
-// a batch of deletes, how many were deleted.
+// WantFound asks the next Apply to count for Found. It costs the reading of leaves
+// that are not in memory, which a write does not need otherwise.
+func (b *Batch) WantFound() { b.op.Found = true }
+
+// Found returns how many writes of the last Apply met a key that was there, if
+// WantFound was called: for a batch of deletes, how many were deleted.
 func (b *Batch) Found() int { return b.found }
 
 // A write is one of a batch. Key and value are slices of the batch.

@@ -14,12 +14,14 @@ import (
 //	tables  what is kept of every page of the file (pagemeta.TableBytes)
 //	dirty   pages that are changed, DirtyBudget
 //	images  their images in a round, as much again
+//	changes writes that are kept beside leaves that are not in memory
 //	clean   the rest: pages that are in memory because they are read
 //
-// Tables, dirty, images and clean are one account, of package pagemeta: what some
+// From tables on it is one account, of package pagemeta: what some
 // do not use the others have. The smallest budget is the one that leaves minClean.
 const (
-	heapShare = 32      // of the budget
+	heapShare   = 32      // of the budget
+	changeShare = 8       // of the budget
 	minHeap   = 1 << 20 // bytes
 	minClean  = 1 << 20 // bytes
 )
@@ -39,7 +41,14 @@ func (o *Options) pagesMemory() int64 {
 }
 
 // forTables is what is left for tables at most.
-func (o *Options) forTables() int64 { return o.pagesMemory() - 2*o.DirtyBudget - minClean }
+func (o *Options) forTables() int64 {
+	return o.pagesMemory() - 2*o.DirtyBudget - o.changeBytes() - minClean
+}
+
+// changeBytes is the most that the change buffer takes.
+func (o *Options) changeBytes() int64 {
+	return max(0, min(o.MemoryBudget/changeShare, o.pagesMemory()-2*o.DirtyBudget-2*minClean))
+}
 
 // maxPages is less than the numbers that the flusher gives to pages of its own.
 const maxPages = 1<<31 - 1

@@ -77,8 +77,9 @@ func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) (LSN, er
 		return 0, err
 	}
 	if uint64(lsn) > db.cutLSN.Load()+uint64(db.opts.LogBytes) { // a cut may have come in between
-		db.flusher.Kick()
+		db.trimSoon()
 	}
+	db.deferred()
 	switch d { // 8
 	case Sync:
 		err = db.WaitDurable(ctx, lsn)

@@ -34,6 +34,7 @@ type DB struct {
 	super    superblock    // as last written; changed with the gate closed
 	cutLSN   atomic.Uint64 // of the last round that began
 	replayed atomic.Uint64 // during recovery: the LSN up to which the tree has the log
+	merger   merger
 	closed   atomic.Bool
 	recovery wal.Stats
 }
@@ -201,6 +202,8 @@ func (db *DB) Close() error {
 	if db.closed.Swap(true) {
 		return nil
 	}
+	db.merger.end()
+	_ = db.merge(context.Background()) // what it leaves, the log has
 	_ = db.flusher.Exclusive(func() error { return nil }) // operations under way have ended
 	return db.release()
 }
@@ -208,11 +211,15 @@ func (db *DB) Close() error {
 // release gives back what open has taken so far.
 func (db *DB) release() error {
 	var errs []error
+	db.merger.end()
 	if db.flusher != nil {
 		errs = append(errs, db.flusher.Close(context.Background()))
 	}
 	if db.log != nil {
 		errs = append(errs, db.log.Close())
+	}
+	if db.tree != nil {
+		errs = append(errs, db.tree.Close())
 	}
 	if db.lockf != nil {
 		errs = append(errs, db.lockf.Close())
@@ -246,19 +253,26 @@ func (db *DB) writable() error {
 
 // cut completes the superblock for the pages as they are. It is called by the
 // flusher, with the gate closed.
-func (db *DB) cut() (uint64, error) {
-	lsn := db.replayed.Load()
-	if lsn == replayDone {
-		lsn = uint64(db.log.Appended())
-	}
+func (db *DB) cut() (from, through uint64, err error) {
+	through = db.reached()
+	from = db.tree.Oldest(through)
 	s := db.super
-	s.lsn, s.tree = lsn, db.tree.State()
-	db.cutLSN.Store(lsn)
+	s.lsn, s.tree = from, db.tree.State()
+	db.cutLSN.Store(from)
 	if s == db.super && db.flusher.Pages.Dirty() == 0 {
-		return lsn, nil
+		return from, through, nil
 	}
 	db.super = s
-	return lsn, db.onPage0(pagemeta.ToWrite, s.put)
+	return from, through, db.onPage0(pagemeta.ToWrite, s.put)
+}
+
+// reached is the LSN up to which the tree has the log. With the gate closed it is
+// exact.
+func (db *DB) reached() uint64 {
+	if lsn := db.replayed.Load(); lsn != replayDone {
+		return lsn
+	}
+	return uint64(db.log.Appended())
 }
 
 // Get returns the value of key, in memory of its own, or ErrNotFound.
@@ -304,14 +318,23 @@ func (db *DB) readError(err error) error {
 	return err
 }
 
-// Len returns the number of keys.
-func (db *DB) Len() uint64 { return db.tree.Len() }
+// Len returns the number of keys. It waits until writes that are kept beside leaves
+// that are not in memory have come to them: that may take long in a store that is
+// much larger than memory and is being written. Metrics.Keys does not wait. Writes beside a
+// leaf that cannot be read are not counted.
+func (db *DB) Len() uint64 {
+	_ = db.merge(context.Background())
+	return db.tree.Len()
+}
 
 // Checkpoint returns when all that was written before the call is in the data
 // file, durable: Open need not read the log for it.
 func (db *DB) Checkpoint(ctx context.Context) error {
 	if err := db.writable(); err != nil {
 		return err
+	}
+	if err := db.merge(ctx); err != nil {
+		return db.orClosed(err)
 	}
 	return db.orClosed(db.flusher.Checkpoint(ctx))
 }

@@ -18,7 +18,7 @@ type Metrics struct {
 // Metrics returns the counts.
 func (db *DB) Metrics() Metrics {
 	return Metrics{
-		Keys:  db.Len(),
+		Keys:  db.tree.Len(),
 		Pages: db.flusher.Pages.Metrics(),
 		Flush: db.flusher.Metrics(),
 		Log:   db.log.Metrics(),

@@ -29,7 +29,13 @@ func (db *DB) recover() error {
 	db.log = log
 	db.cutLSN.Store(from)
 	db.replayed.Store(from)
+	if !db.opts.ReadOnly { // where nothing is written, nothing can be merged
+		if err := db.tree.Defer(db.opts.changeBytes(), from); err != nil {
+			return err
+		}
+	}
 	db.flusher.Start(flusherLog{log}, db.cut)
+	db.merger.start(db)
 	var op tree.Op
 	db.recovery, err = db.log.Replay(wal.LSN(from), func(payload []byte, end wal.LSN) error {
 		return db.replay(&op, payload, end)
@@ -59,6 +65,7 @@ func (db *DB) replay(op *tree.Op, payload []byte, end wal.LSN) error {
 		return fmt.Errorf("record that ends at %d: %w", end, err)
 	}
 	db.replayed.Store(uint64(end))
+	db.deferred()
 	return nil
 }
 

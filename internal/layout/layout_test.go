@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 	"pagemeta/model":             nil,
 	"flusher":                    {"internal/disk", "internal/offheap", "pagemeta"},
 	"store/wal":                  {"internal/disk"},
-	"store/tree":                 {"pagemeta"},
+	"store/tree":                 {"internal/offheap", "pagemeta"},
 	"store":                      {"flusher", "internal/disk", "internal/offheap", "pagemeta", "store/tree", "store/wal"},
 	"server/resp":                nil,
 	"server/resp/resptest":       nil,

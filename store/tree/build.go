@@ -154,14 +154,19 @@ func (r *run) fits(entries []entry) bool {
 	return len(entries) <= maxSlots && r.size(entries) <= room
 }
 
+// maxParts is how many nodes a run can need: two neighbours of them have more than a
+// node holds, and a run has less than 4 times that.
+const maxParts = 8
+
 // A part is one node's share of a run: entries from to to. In an inner run the
 // entry before from is not in any node: it moves up and separates the parts.
 type part struct{ from, to int }
 
 // cut divides a run that does not fit one node. Of the ways to make two parts it
 // takes the most even one; where there is none (a large entry in the middle) it
-// fills nodes from the left, which gives three at most. With tail, the run is
-// the end of the tree and grows there: the left part stays full.
+// fills nodes from the left, which gives three at most, and maxParts if changes
+// beside a leaf came in. With tail, the run is the end of the tree and grows there:
+// the left part stays full.
 func (r *run) cut(tail bool) []part {
 	n, lift := len(r.entries), 0
 	if r.level > 0 {

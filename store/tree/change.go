@@ -21,8 +21,10 @@ type change struct {
 	writes []write
 	allocs []pagemeta.PageID
 	frees  []pagemeta.PageID
-	cursor int // where alloc goes on
-	height int // of the tree after the change; 0: as it was
+	cursor int             // where alloc goes on
+	height int             // of the tree after the change; 0: as it was
+	keys   int             // by how many there are more after it
+	taken  pagemeta.PageID // the leaf that takes in the changes beside it; 0: none
 
 	runs   [maxHeight]run // one a level: the keys of a lower one are used above
 	images []*node        // memory for the images of writes
@@ -40,7 +42,7 @@ type write struct {
 func (c *change) reset(op *Op) {
 	c.op = op
 	c.writes, c.allocs, c.frees = c.writes[:0], c.allocs[:0], c.frees[:0]
-	c.height = 0
+	c.height, c.keys, c.taken = 0, 0, 0
 }
 
 // write adds page id to the change and returns the image to fill.
@@ -126,9 +128,13 @@ func (t *Tree) tryChange(op *Op, p plan) (next step, trap pagemeta.Trap) {
 		w := &c.writes[i]
 		t.mu.space.inner += w.image.isInner() - t.node(w.id).isInner()
 		*t.writing(w.id) = *w.image
+		if w.id == c.taken {
+			t.forget(w.id)
+		}
 		t.pages.Unlatch(w.id, true)
 	}
 	t.commitSpace(c)
+	t.keys.Add(int64(c.keys))
 	if c.height > 0 {
 		t.levels.Store(int32(c.height))
 	}

@@ -20,6 +20,8 @@ type Cursor struct {
 	key  []byte
 	next []byte // memory for the key after it
 	leaf node
+	both *run // the leaf with the changes beside it, if there are any
+	room run  // memory of both
 
 	way    [maxHeight]bend // by level, 1 and above; the way to leaf
 	height int
@@ -46,8 +48,62 @@ func (c *Cursor) Key() []byte { return c.key }
 
 // Value returns the value. It is valid until the cursor moves.
 func (c *Cursor) Value() []byte {
-	v, _ := c.leaf.value(c.at)
+	v, _ := c.value(c.at)
 	return v
+}
+
+// count is the number of keys of the leaf.
+func (c *Cursor) count() int {
+	if c.both != nil {
+		return len(c.both.entries)
+	}
+	return c.leaf.count()
+}
+
+// appendKey appends the key of slot at to dst.
+func (c *Cursor) appendKey(dst []byte, at int) ([]byte, bool) {
+	if c.both != nil {
+		return append(dst, c.both.entries[at].key...), true
+	}
+	suffix, ok := c.leaf.suffix(at, leafCellBytes)
+	return append(append(dst, c.leaf.prefix()...), suffix...), ok
+}
+
+func (c *Cursor) value(at int) ([]byte, bool) {
+	if c.both != nil {
+		return c.both.entries[at].value, true
+	}
+	return c.leaf.value(at)
+}
+
+// search returns the first slot whose key is not less than key, and whether it is
+// key.
+func (c *Cursor) search(key []byte) (at int, found bool) {
+	if c.both != nil {
+		return c.both.find(key)
+	}
+	at, found, _ = c.leaf.search(key)
+	return at, found
+}
+
+// hold takes a copy of leaf id with the changes beside it, and tells whether it
+// makes sense.
+func (c *Cursor) hold(id pagemeta.PageID, n *node) bool {
+	c.leaf, c.both = *n, nil
+	if !c.leaf.sane() || !c.t.pages.Marked(id) {
+		return c.leaf.sane()
+	}
+	c.both = &c.room
+	c.both.reset(0, 0)
+	if !c.both.take(&c.leaf) || !c.both.ascends() {
+		return false
+	}
+	var memory [32]Change
+	list := c.t.changes.beside(memory[:0], id)
+	for i := len(list) - 1; i >= 0; i-- { // the oldest first
+		c.both.make(list[i])
+	}
+	return true
 }
 
 // maxKey is greater than every key.
@@ -79,7 +135,7 @@ func (c *Cursor) seek(key []byte, dir int) bool {
 // place is where in the leaf a walk in direction dir goes on from c.key: a key
 // at which the cursor has been is not returned again.
 func (c *Cursor) place(dir int) int {
-	at, found, _ := c.leaf.search(c.key)
+	at, found := c.search(c.key)
 	switch {
 	case dir < 0:
 		return at - 1
@@ -92,7 +148,7 @@ func (c *Cursor) place(dir int) int {
 // settle goes to slot at of the leaf or, if there is none, to the nearest key
 // outside of it in direction dir.
 func (c *Cursor) settle(at, dir int) bool {
-	for steps := 0; at < 0 || at >= c.leaf.count(); steps++ {
+	for steps := 0; at < 0 || at >= c.count(); steps++ {
 		seen := c.t.moves.Load()
 		next, trap := c.tryStep(dir)
 		switch {
@@ -105,7 +161,7 @@ func (c *Cursor) settle(at, dir int) bool {
 		case next == done && dir > 0:
 			at = 0
 		case next == done:
-			at = c.leaf.count() - 1
+			at = c.count() - 1
 		default: // the way has changed, or must be made passable: begin again
 			if c.err = c.t.again(next, &trap, pagemeta.ToRead, seen); c.err != nil || !c.enter() {
 				c.ok = false
@@ -114,9 +170,9 @@ func (c *Cursor) settle(at, dir int) bool {
 			at = c.place(dir)
 		}
 	}
-	suffix, ok := c.leaf.suffix(at, leafCellBytes)
-	_, in := c.leaf.value(at)
-	c.next = append(append(c.next[:0], c.leaf.prefix()...), suffix...)
+	var ok bool
+	_, in := c.value(at)
+	c.next, ok = c.appendKey(c.next[:0], at)
 	if !ok || !in || !c.follows(c.next, dir) {
 		c.err, c.ok = ErrDamaged, false
 		return false
@@ -200,11 +256,11 @@ func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 		}
 		above = level
 		if level == 0 {
-			c.leaf = *n
+			ok := c.hold(id, n)
 			if id == Root {
 				c.height = 1
 			}
-			return c.t.believe(id, v, c.leaf.sane())
+			return c.t.believe(id, v, ok)
 		}
 		index, child, ok := n.toward(c.key, dir)
 		if !ok || int(child) >= c.t.pages.Pages {

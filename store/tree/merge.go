@@ -37,6 +37,7 @@ type pair struct {
 	left, right pagemeta.PageID
 	versions    [2]uint64 // of left and right
 	empty       bool      // one of the two has no keys
+	marked      bool      // one of the two has changes beside it
 }
 
 // planMerge plans one merge, of the node of key on level. more tells that its
@@ -59,6 +60,8 @@ func (t *Tree) planMerge(c *change, key []byte, level int) (more bool, s step) {
 	}
 	r := &c.runs[level]
 	switch {
+	case p.marked:
+		return false, done
 	case r.size(r.entries) <= mergedBytes || p.empty && r.fits(r.entries):
 		return t.planJoin(c, &p, level), done
 	case p.empty:
@@ -82,6 +85,9 @@ func (t *Tree) takePair(c *change, p *pair, level int) step {
 		return step{kind: damaged, page: p.parent}
 	}
 	for i, id := range [2]pagemeta.PageID{p.left, p.right} {
+		if t.pages.Marked(id) {
+			p.marked = true // it is not worth the trouble
+		}
 		v, s := t.copyNode(c, id)
 		if s != done {
 			return s

@@ -283,6 +283,8 @@ const (
 	replaced            // the key had a value
 	full                // nothing changed: the node must be written anew or split
 	broken              // nothing changed: the node is damaged
+	deferred            // the change is kept beside the node
+	missing             // there is no such key to delete
 )
 
 // put sets key to value in a leaf that is changeable, if that needs no other
@@ -342,6 +344,18 @@ func (n *node) pushCell(suffix, value []byte) int {
 	copy(n[at+leafCellBytes+len(suffix):], value)
 	n.setHeap(at)
 	return at
+}
+
+// delete removes key from a leaf that is changeable: replaced, missing or broken.
+func (n *node) delete(key []byte) fit {
+	at, found, ok := n.search(key)
+	switch {
+	case !ok || found && !n.remove(at):
+		return broken
+	case found:
+		return replaced
+	}
+	return missing
 }
 
 // remove deletes slot at of a leaf that is changeable. It returns false, and has

@@ -2,8 +2,8 @@ package tree
 
 import "faultline/pagemeta"
 
-// putAnew is Put for a leaf that has no room as it is: it is laid out anew, and
-// split if that does not help.
+// putAnew is Put for a leaf that has no room as it is: it is laid out anew, with
+// the changes beside it, and split if that does not help.
 //
 //	   [ .. m .. ]                       [ .. m  s .. ]
 //	   /    |                            /    |   \
@@ -13,6 +13,18 @@ import "faultline/pagemeta"
 // turn. The root keeps its page: its parts move to new ones, and it becomes
 // their parent.
 func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
+	return t.layAnew(op, key, func(r *run) (at int, found bool) { return r.put(key, value) })
+}
+
+// settle is putAnew without a put: the leaf of key takes in the changes beside it.
+func (t *Tree) settle(op *Op, key []byte) error {
+	_, err := t.layAnew(op, key, func(*run) (at int, found bool) { return -1, true })
+	return err
+}
+
+// layAnew lays the leaf of key out anew, with the changes beside it, and what put
+// does to its run: at is where it has put a key, found whether that was there.
+func (t *Tree) layAnew(op *Op, key []byte, put func(r *run) (at int, found bool)) (existed bool, err error) {
 	err = t.restructure(op, func(c *change) step {
 		var tr trail
 		if s := t.trailTo(key, &tr); s != done {
@@ -28,8 +40,11 @@ func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
 		if !r.take(&c.copied) || !r.ascends() {
 			return step{kind: damaged, page: leaf}
 		}
+		t.takeIn(c, leaf, r)
 		var at int
-		at, existed = r.put(key, value)
+		if at, existed = put(r); !existed {
+			c.keys++
+		}
 		if r.fits(r.entries) {
 			r.lay(c.rewrite(leaf, v), part{0, len(r.entries)})
 			return done
@@ -56,7 +71,10 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, tail bool) step {
 			return c.write(to)
 		}
 		parts := r.cut(tail)
-		var ids [4]pagemeta.PageID // a run has three parts at most, see cut
+		var ids [maxParts]pagemeta.PageID
+		if len(parts) > maxParts {
+			return step{kind: damaged, page: id}
+		}
 		for i, p := range parts {
 			if i == 0 && id != Root {
 				ids[i] = id

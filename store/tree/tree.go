@@ -42,6 +42,8 @@ type Tree struct {
 	// What the tree is like, for estimates: stale by a change or two.
 	inner, leaves, levels atomic.Int32
 
+	changes changes // of leaves that are not in memory
+
 	mu struct { // structure changes: one at a time
 		sync.Mutex
 		change change
@@ -117,6 +119,14 @@ func (t *Tree) tryGet(dst, key []byte) (value []byte, found bool, next step, tra
 	if next != done {
 		return nil, false, next, trap
 	}
+	if t.pages.Marked(id) {
+		if value, deleted, found := t.changes.find(id, key); found {
+			return append(dst, value...), !deleted, t.believe(id, v, true), trap
+		}
+	}
+	if err := t.pages.Ask(id, pagemeta.Warm); err != nil {
+		return nil, false, step{kind: failed, err: err}, trap
+	}
 	n := t.node(id)
 	at, found, ok := n.search(key)
 	if found && ok {
@@ -125,7 +135,7 @@ func (t *Tree) tryGet(dst, key []byte) (value []byte, found bool, next step, tra
 	if ok {
 		value = append(dst, value...)
 	}
-	return value, found, t.believe(id, v, ok), trap
+	return value, found, t.believe(id, v, ok && n.is(0)), trap
 }
 
 // A step says how an attempt ended that may have to be made again.
@@ -196,7 +206,8 @@ func heat(above int) pagemeta.Heat {
 }
 
 // descend goes from the root to the leaf that key belongs to, and returns it
-// with its version. It runs inside a boundary.
+// with its version. The leaf need not be in memory, nor has anyone looked whether
+// it is one. It runs inside a boundary.
 //
 // A node is read between two looks at its version, and left only after the
 // version of its child is known: so the child was its child when that version
@@ -204,7 +215,7 @@ func heat(above int) pagemeta.Heat {
 func (t *Tree) descend(key []byte) (pagemeta.PageID, uint64, step) {
 	id := Root
 	v := t.pages.Version(id)
-	for above := maxHeight; ; {
+	for above := maxHeight; above > 1; {
 		if err := t.pages.Ask(id, heat(above)); err != nil {
 			return 0, 0, step{kind: failed, err: err}
 		}
@@ -224,26 +235,31 @@ func (t *Tree) descend(key []byte) (pagemeta.PageID, uint64, step) {
 		}
 		id, v = child, cv
 	}
+	return id, v, done
 }
 
 // An Op is what one operation, a write or a batch of them, was promised.
 type Op struct {
+	// Found asks Put and Delete to tell whether the key was there. Without, they
+	// may say no without a look at its leaf.
+	Found bool
+
 	pages int // pages of the file that nobody else can take
 }
 
-// Put sets key to value. existed tells whether it had one. After an error
-// nothing has changed.
+// Put sets key to value. existed tells whether it had one, if op asks for it.
+// After an error nothing has changed.
 func (t *Tree) Put(op *Op, key, value []byte) (existed bool, err error) {
+	if value == nil {
+		value = []byte{}
+	}
 	for {
 		seen := t.moves.Load()
-		f, next, trap := t.tryPut(key, value)
+		f, next, trap := t.tryPut(op, key, value)
 		switch {
 		case trap.Hit():
 		case next == done && f == full:
-			if existed, err = t.putAnew(op, key, value); err == nil && !existed {
-				t.keys.Add(1)
-			}
-			return existed, err
+			return t.putAnew(op, key, value)
 		case next == done:
 			if f == inserted {
 				t.keys.Add(1)
@@ -258,53 +274,70 @@ func (t *Tree) Put(op *Op, key, value []byte) (existed bool, err error) {
 
 // tryPut is Put for a leaf that has room, in two phases: first the leaf is made
 // writable, which may trap and may fail; then it is changed, under its latch.
-func (t *Tree) tryPut(key, value []byte) (f fit, next step, trap pagemeta.Trap) {
+func (t *Tree) tryPut(op *Op, key, value []byte) (f fit, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
-	id, next := t.latchLeaf(key)
+	id, v, next := t.descend(key)
 	if next != done {
 		return full, next, trap
 	}
+	if t.defers(op, id) {
+		if f, next = t.tryDefer(id, v, key, value); next != done || f == deferred {
+			return f, next, trap
+		}
+	}
+	if next = t.latchLeaf(id, v); next != done {
+		return full, next, trap
+	}
 	trap.Commit()
-	f = t.writing(id).put(key, value)
-	t.pages.Unlatch(id, f == inserted || f == replaced)
+	n := t.writing(id)
+	if f = t.absorb(id, n); f == replaced {
+		f = n.put(key, value)
+	}
+	t.pages.Unlatch(id, true)
 	if f == broken {
 		return f, step{kind: damaged, page: id}, trap
 	}
 	return f, done, trap
 }
 
-// latchLeaf is phase 1 of a change of the leaf that key belongs to: it returns
-// the leaf writable and latched.
-func (t *Tree) latchLeaf(key []byte) (pagemeta.PageID, step) {
-	id, v, next := t.descend(key)
-	if next != done {
-		return 0, next
+// latchLeaf is phase 1 of a change of leaf id, which had version v when its parent
+// was read: the leaf is writable and latched then.
+func (t *Tree) latchLeaf(id pagemeta.PageID, v uint64) step {
+	if err := t.pages.Ask(id, pagemeta.Warm); err != nil {
+		return step{kind: failed, err: err}
 	}
 	if err := t.pages.Prepare(id); err != nil {
-		return 0, step{kind: failed, err: err}
+		return step{kind: failed, err: err}
 	}
 	t.pages.Page(id).Touch()
 	if !t.pages.Latch(id, v) {
-		return 0, step{kind: changed}
+		return step{kind: changed}
 	}
 	if !t.node(id).changeable() {
 		t.pages.Unlatch(id, false)
-		return 0, step{kind: damaged, page: id}
+		return step{kind: damaged, page: id}
 	}
-	return id, done
+	return done
 }
 
 // Kind says what the page is.
 func (n *node) Kind() byte { return (*pagemeta.Page)(n).Kind() }
 
-// Delete removes key. existed tells whether it was there. After an error
-// nothing has changed.
+// Delete removes key. existed tells whether it was there, if op asks for it. After
+// an error nothing has changed.
 func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 	for {
 		seen := t.moves.Load()
-		existed, sparse, next, trap := t.tryDelete(key)
-		if next == done && !trap.Hit() {
-			if existed {
+		f, sparse, next, trap := t.tryDelete(op, key)
+		switch {
+		case trap.Hit():
+		case next == done && f == full:
+			if err := t.settle(op, key); err != nil {
+				return false, err
+			}
+			continue
+		case next == done:
+			if f == replaced {
 				t.keys.Add(-1)
 			}
 			if sparse {
@@ -312,7 +345,7 @@ func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 				// that stays sparse costs room until the next delete in it.
 				_ = t.merge(op, key)
 			}
-			return existed, nil
+			return f == replaced, nil
 		}
 		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil {
 			return false, err
@@ -320,27 +353,34 @@ func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 	}
 }
 
-// tryDelete is Delete in two phases, as tryPut is Put. sparse tells that the
-// leaf should be merged with a neighbour.
-func (t *Tree) tryDelete(key []byte) (existed, sparse bool, next step, trap pagemeta.Trap) {
+// tryDelete is Delete in two phases, as tryPut is Put. f is replaced if the key was
+// there, full if the leaf must be laid out anew first. sparse tells that the leaf
+// should be merged with a neighbour.
+func (t *Tree) tryDelete(op *Op, key []byte) (f fit, sparse bool, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
-	id, next := t.latchLeaf(key)
+	id, v, next := t.descend(key)
 	if next != done {
-		return false, false, next, trap
+		return 0, false, next, trap
+	}
+	if t.defers(op, id) {
+		if f, next = t.tryDefer(id, v, key, nil); next != done || f == deferred {
+			return f, false, next, trap
+		}
+	}
+	if next = t.latchLeaf(id, v); next != done {
+		return 0, false, next, trap
 	}
 	trap.Commit()
 	n := t.writing(id)
-	at, existed, ok := n.search(key)
-	if existed && ok {
-		ok = n.remove(at)
+	if f = t.absorb(id, n); f == replaced {
+		f = n.delete(key)
 	}
-	if !ok {
-		t.pages.Unlatch(id, false)
-		return false, false, step{kind: damaged, page: id}, trap
+	sparse = f == replaced && id != Root && n.sparse()
+	t.pages.Unlatch(id, true)
+	if f == broken {
+		return f, false, step{kind: damaged, page: id}, trap
 	}
-	sparse = existed && id != Root && n.sparse()
-	t.pages.Unlatch(id, existed)
-	return existed, sparse, done, trap
+	return f, sparse, done, trap
 }
 
 // Credits returns how many pages n writes of together bytes of keys and values

@@ -1,0 +1,147 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"faultline/internal/campaign"
+)
+
+// leanOptions are of a store whose data are a few times its memory.
+func leanOptions() *Options {
+	return &Options{MemoryBudget: MinMemoryBudget, DirtyBudget: 1 << 20, LogBytes: 4 << 20, SegmentBytes: 1 << 20, CheckpointEvery: -1}
+}
+
+// TestDeferred puts, deletes, gets and scans at random in a store that is larger
+// than its memory, so that many writes are kept beside leaves, and compares it with
+// maps, one for each of several goroutines that write keys of their own: while it is
+// used, after a merge, after a crash, after Close.
+func TestDeferred(t *testing.T) {
+	watchdog(t)
+	seed := campaign.Seed(t)
+	const writers, keys = 4, 20_000
+	rounds := campaign.Scale(t, 8_000)
+	if raceEnabled {
+		rounds /= 8
+	}
+	o := leanOptions()
+	db := open(t, t.TempDir(), o)
+	key := func(w, i int) []byte { return fmt.Appendf(nil, "key%06d", i*writers+w) }
+	filler := strings.Repeat("v", 180)
+	all := map[string]string{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			want := map[string]string{}
+			var b Batch
+			for i := range keys {
+				k, v := key(w, i), filler+value(uint64(i))
+				want[string(k)] = v
+				if err := b.Put(k, []byte(v)); err != nil {
+					t.Error(err)
+				}
+				if b.Len() == 100 || i == keys-1 {
+					if _, err := db.Apply(&b, Deferred); err != nil {
+						t.Error(err)
+					}
+					b.Reset()
+				}
+			}
+			rng := rand.New(rand.NewPCG(seed, uint64(w)))
+			for n := range rounds {
+				k := key(w, rng.IntN(keys))
+				switch rng.IntN(8) {
+				case 0, 1, 2, 3:
+					v := filler[:rng.IntN(len(filler))] + value(uint64(n))
+					if err := db.Put(k, []byte(v), Deferred); err != nil {
+						t.Error(err)
+					}
+					want[string(k)] = v
+				case 4:
+					if err := db.Delete(k, Deferred); err != nil {
+						t.Error(err)
+					}
+					delete(want, string(k))
+				case 5, 6:
+					got, err := db.Get(k)
+					if v, ok := want[string(k)]; string(got) != v || ok == errors.Is(err, ErrNotFound) {
+						t.Errorf("%s: %.20q, %v, want %t %.20q", k, got, err, ok, v)
+						return
+					}
+				default:
+					if n%16 == 0 && !scanned(t, db, want, w, writers, string(k)) {
+						return
+					}
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for k, v := range want {
+				all[k] = v
+			}
+		})
+	}
+	wg.Wait()
+	m := db.Metrics()
+	t.Logf("%d pages evicted, %d loaded, %d rounds", m.Pages.Evicted, m.Pages.Loads, m.Flush.Rounds)
+	if m.Pages.Evicted == 0 {
+		t.Error("everything was in memory")
+	}
+	wantSame(t, contents(t, db), all)
+	if err := db.WaitDurable(context.Background(), db.LSN()); err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, contents(t, open(t, crashed(t, db), o)), all)
+	if n := db.Len(); n != uint64(len(all)) {
+		t.Errorf("%d keys, want %d", n, len(all))
+	}
+	if _, err := db.Verify(context.Background()); err != nil {
+		t.Error(err)
+	}
+	wantSame(t, contents(t, db), all)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, db.dir, o)
+	wantSame(t, contents(t, again), all)
+	if n := again.Metrics().Keys; n != uint64(len(all)) {
+		t.Errorf("%d keys after Close, want %d", n, len(all))
+	}
+}
+
+// scanned compares some keys of writer w, from k on, with want.
+func scanned(t *testing.T, db *DB, want map[string]string, w, writers int, k string) bool {
+	it, err := db.NewIterator(nil)
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	defer it.Close()
+	n := 0
+	for ok := it.SeekGE([]byte(k)); ok && n < 200; ok = it.Next() {
+		var i int
+		if _, err := fmt.Sscanf(string(it.Key()), "key%06d", &i); err != nil {
+			t.Error(err)
+			return false
+		}
+		if i%writers != w {
+			continue
+		}
+		n++
+		if v, there := want[string(it.Key())]; !there || v != string(it.Value()) {
+			t.Errorf("scan: %s is %.20q, want %t %.20q", it.Key(), it.Value(), there, v)
+			return false
+		}
+	}
+	if err := it.Err(); err != nil {
+		t.Error(err)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,147 @@
+package tree
+
+import "faultline/pagemeta"
+
+// defers tells whether a write to leaf id may be kept beside it instead of having
+// the leaf read.
+func (t *Tree) defers(op *Op, id pagemeta.PageID) bool {
+	return id != Root && t.changes.gens[0].mem != nil && !op.Found && t.pages.State(id) == pagemeta.Absent
+}
+
+// tryDefer puts a change beside leaf id, which had version v when its parent was
+// read. If there is no room, f is full, and nothing has changed.
+func (t *Tree) tryDefer(id pagemeta.PageID, v uint64, key, value []byte) (f fit, next step) {
+	if !t.pages.Latch(id, v) {
+		return full, step{kind: changed}
+	}
+	added := t.changes.add(id, key, value)
+	if added {
+		t.pages.Mark(id)
+	}
+	t.pages.Unlatch(id, added)
+	if !added {
+		return full, done
+	}
+	return deferred, done
+}
+
+// absorb has leaf id take in the changes beside it, if that needs no other layout
+// of it: replaced is success. Otherwise it may have taken some of them in, and keeps
+// all beside it. It is phase 2 of a change: the caller has the latch.
+func (t *Tree) absorb(id pagemeta.PageID, n *node) fit {
+	if !t.pages.Marked(id) {
+		return replaced
+	}
+	var memory [32]Change
+	list := t.changes.beside(memory[:0], id)
+	for i := len(list) - 1; i >= 0; i-- { // the oldest first
+		switch f := n.take(list[i]); f {
+		case inserted:
+			t.keys.Add(1)
+		case replaced:
+			if list[i].Value == nil {
+				t.keys.Add(-1)
+			}
+		case full, broken:
+			return f
+		}
+	}
+	t.forget(id)
+	return replaced
+}
+
+// take makes one change in a leaf that is changeable.
+func (n *node) take(c Change) fit {
+	if c.Value == nil {
+		return n.delete(c.Key)
+	}
+	return n.put(c.Key, c.Value)
+}
+
+// forget drops the changes beside leaf id. The caller has its latch.
+func (t *Tree) forget(id pagemeta.PageID) {
+	t.changes.forget(id)
+	t.pages.Unmark(id)
+}
+
+// takeIn adds the changes beside leaf to r, which holds what the leaf does, and
+// notes what follows for the change c.
+func (t *Tree) takeIn(c *change, leaf pagemeta.PageID, r *run) {
+	if !t.pages.Marked(leaf) {
+		return
+	}
+	var memory [32]Change
+	list := t.changes.beside(memory[:0], leaf)
+	for i := len(list) - 1; i >= 0; i-- {
+		c.keys += r.make(list[i])
+	}
+	c.taken = leaf
+}
+
+// make makes one change in a run of a leaf, and returns by how many keys there are
+// more.
+func (r *run) make(c Change) int {
+	if c.Value != nil {
+		if _, found := r.put(c.Key, c.Value); found {
+			return 0
+		}
+		return 1
+	}
+	at, found := r.find(c.Key)
+	if !found {
+		return 0
+	}
+	r.entries = append(r.entries[:at], r.entries[at+1:]...)
+	return -1
+}
+
+// Absorb has leaf id take in the changes beside it, if it still has some. It is a
+// change like any other, and may split the leaf.
+func (t *Tree) Absorb(op *Op, id pagemeta.PageID) error {
+	for {
+		seen := t.moves.Load()
+		key, sparse, next, trap := t.tryAbsorb(id)
+		if next == done && !trap.Hit() {
+			switch {
+			case sparse:
+				_ = t.merge(op, key) // as in Delete
+			case key != nil:
+				return t.settle(op, key)
+			}
+			return nil
+		}
+		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil {
+			return err
+		}
+	}
+}
+
+// tryAbsorb is Absorb for a leaf that has room. key, if not nil, is one of the leaf,
+// which must be merged with a neighbour if sparse, and laid out anew if not.
+func (t *Tree) tryAbsorb(id pagemeta.PageID) (key []byte, sparse bool, next step, trap pagemeta.Trap) {
+	defer t.pages.Catch(&trap, pagemeta.Arm())
+	v := t.pages.Version(id)
+	if !t.pages.Marked(id) {
+		return nil, false, t.believe(id, v, true), trap
+	}
+	list := t.changes.beside(nil, id)
+	if len(list) == 0 {
+		return nil, false, step{kind: changed}, trap
+	}
+	key = append(key, list[0].Key...)
+	if next := t.latchLeaf(id, v); next != done {
+		return nil, false, next, trap
+	}
+	trap.Commit()
+	n := t.writing(id)
+	f := t.absorb(id, n)
+	sparse = f == replaced && n.sparse()
+	t.pages.Unlatch(id, true)
+	switch {
+	case f == broken:
+		return nil, false, step{kind: damaged, page: id}, trap
+	case f == replaced && !sparse:
+		key = nil
+	}
+	return key, sparse, done, trap
+}
