@@ -1,0 +1,212 @@
+package disk
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// block returns n bytes that begin at a multiple of DirectBytes.
+func block(t testing.TB, n int) []byte {
+	mem, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	must(t, err)
+	t.Cleanup(func() { must(t, unix.Munmap(mem)) })
+	return mem
+}
+
+// numbered makes a file of blocks, each of which begins with its number, and opens
+// it for direct access.
+func numbered(t testing.TB, blocks int) (f *directFile, name string) {
+	t.Helper()
+	name = filepath.Join(t.TempDir(), "file")
+	contents := make([]byte, blocks*DirectBytes)
+	for i := range blocks {
+		binary.LittleEndian.PutUint64(contents[i*DirectBytes:], uint64(i))
+	}
+	must(t, os.WriteFile(name, contents, 0o600))
+	plain, err := OS.OpenRead(name)
+	must(t, err)
+	opened, err := Direct(plain)
+	must(t, err)
+	f, ok := opened.(*directFile)
+	if !ok {
+		must(t, opened.Close())
+		t.Skip("no O_DIRECT in the directory for temporary files")
+	}
+	return f, name
+}
+
+func wantBlock(t *testing.T, mem []byte, want int) {
+	t.Helper()
+	if got := binary.LittleEndian.Uint64(mem); got != uint64(want) {
+		t.Errorf("read block %d, want %d", got, want)
+	}
+}
+
+// TestDirectRefuses shows that the access is direct indeed: the kernel refuses
+// memory that is not aligned, and says of which file.
+func TestDirectRefuses(t *testing.T) {
+	f, name := numbered(t, 4)
+	defer f.Close()
+	var st unix.Statx_t
+	if unix.Statx(f.fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st) != nil || st.Dio_offset_align < 2 {
+		t.Skip("the file system has no alignment")
+	}
+	_, err := f.ReadAt(block(t, DirectBytes)[1:], 1)
+	if !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), name) {
+		t.Errorf("read that is not aligned: %v, want EINVAL and %s", err, name)
+	}
+}
+
+// TestConcurrentReads has many goroutines read, so that most reads go through the
+// queue, more than it holds: each must get its own blocks. Close must leave no
+// goroutine behind.
+func TestConcurrentReads(t *testing.T) {
+	const blocks, readers = 64, queueDepth + 40
+	f, _ := numbered(t, blocks)
+	before := runtime.NumGoroutine()
+	var wg sync.WaitGroup
+	for g := range readers {
+		mem := block(t, 4*DirectBytes)
+		wg.Go(func() {
+			for range 50 {
+				if g%4 == 0 {
+					readSome(t, f, mem)
+					continue
+				}
+				i := rand.IntN(blocks)
+				if _, err := f.ReadAt(mem[:DirectBytes], int64(i)*DirectBytes); err != nil {
+					t.Error(err)
+				}
+				wantBlock(t, mem, i)
+			}
+		})
+	}
+	wg.Wait()
+	if !f.queue.ready.Load() {
+		t.Error("the queue was not used")
+	}
+	must(t, f.Close())
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines, %d before", after, before)
+	}
+}
+
+// readSome reads four blocks at once.
+func readSome(t *testing.T, f *directFile, mem []byte) {
+	reads := make([]Read, 4)
+	for i := range reads {
+		reads[i] = Read{Into: mem[i*DirectBytes : (i+1)*DirectBytes], Off: rand.Int64N(64) * DirectBytes}
+	}
+	f.ReadMany(reads)
+	for _, r := range reads {
+		if r.Err != nil {
+			t.Error(r.Err)
+		}
+		wantBlock(t, r.Into, int(r.Off/DirectBytes))
+	}
+}
+
+// TestReadMany reads blocks of a file that ends inside one, more than are under way
+// at a time, and from behind its end, with a queue and without.
+func TestReadMany(t *testing.T) {
+	const blocks = 3 * manyDepth
+	for _, queued := range []bool{true, false} {
+		f, name := numbered(t, blocks)
+		must(t, os.Truncate(name, blocks*DirectBytes-100))
+		if !queued {
+			must(t, f.queue.close())
+		}
+		mem := block(t, (blocks+1)*DirectBytes)
+		var reads []Read
+		for i := range blocks + 1 {
+			reads = append(reads, Read{mem[i*DirectBytes : (i+1)*DirectBytes], int64(i) * DirectBytes, errAgain})
+		}
+		ReadMany(f, reads)
+		for i, r := range reads {
+			switch {
+			case i < blocks-1 && r.Err != nil:
+				t.Errorf("block %d: %v", i, r.Err)
+			case i < blocks-1:
+				wantBlock(t, r.Into, i)
+			case r.Err != io.EOF:
+				t.Errorf("block %d, behind the end: %v, want EOF", i, r.Err)
+			}
+		}
+		if f.queue.ready.Load() != queued {
+			t.Errorf("queue: %t, want %t", !queued, queued)
+		}
+		must(t, f.Close())
+	}
+}
+
+// TestReadError has the kernel fail reads in the queue: the error is that of pread,
+// with the name of the file.
+func TestReadError(t *testing.T) {
+	f, name := numbered(t, 4)
+	defer f.Close()
+	bad := block(t, DirectBytes)
+	must(t, unix.Mprotect(bad, unix.PROT_NONE))
+	f.queue.reading.Add(f.queue.threads) // others read, too
+	_, err := f.ReadAt(bad, 0)
+	var path *fs.PathError
+	if !errors.As(err, &path) || path.Path != name || !errors.Is(err, unix.EFAULT) {
+		t.Errorf("read: %v, want EFAULT of %s", err, name)
+	}
+}
+
+// TestDirectWrites writes past the cache and reads through it, and the other way
+// round.
+func TestDirectWrites(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	plain, err := OS.Open(name, true)
+	must(t, err)
+	defer plain.Close()
+	second, err := OS.Open(name, false)
+	must(t, err)
+	direct, err := Direct(second)
+	must(t, err)
+	defer direct.Close()
+	must(t, direct.Allocate(16*DirectBytes))
+	mem, got := block(t, DirectBytes), make([]byte, DirectBytes)
+	for i := range 16 {
+		mem[0] = byte(i + 1)
+		off := int64(i) * DirectBytes
+		from, to := direct, plain
+		if i%2 == 0 {
+			from, to = plain, direct
+		}
+		if _, err := from.WriteAt(mem, off); err != nil {
+			t.Fatal(err)
+		}
+		into := got
+		if i%2 == 0 {
+			into = block(t, DirectBytes)
+		}
+		if _, err := to.ReadAt(into, off); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(into, mem) {
+			t.Errorf("block %d: read %d, want %d", i, into[0], i+1)
+		}
+	}
+	must(t, SyncAndEvict(direct))
+}
