@@ -52,6 +52,7 @@ type Flusher struct {
 	round   atomic.Uint32           // the last round that is in the data file
 	replay  map[pagemeta.PageID]int // ReadOnly: slots of the journal, which is not written back
 	frozen  []pagemeta.FrozenPage   // the cut of the running round
+	runs    []disk.Access           // of it, on their way to a file
 
 	gate    gate
 	credits credits
@@ -106,17 +107,7 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 	if err := f.journal.init(c.Capacity + roundsPages(c.Capacity)); err != nil {
 		return nil, false, err
 	}
-	open := func(name string) (disk.File, error) { return c.FS.Open(name, true) }
-	if c.ReadOnly {
-		open = c.FS.OpenRead
-	}
-	if f.data, err = open(f.path("data")); err != nil {
-		return nil, false, err
-	}
-	if f.rounds.file, err = open(f.path("rounds")); err != nil {
-		return nil, false, err
-	}
-	if f.journal.file, err = open(f.path("journal")); err != nil {
+	if err := f.openFiles(); err != nil {
 		return nil, false, err
 	}
 	if !c.ReadOnly {
@@ -131,6 +122,32 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 		return f, empty, nil // what was recovered is read from the images
 	}
 	return f, empty, f.journal.drop(f.Pages)
+}
+
+// openFiles opens the files for direct access: the cache of the kernel would only
+// have a second copy of what is in memory here.
+func (f *Flusher) openFiles() error {
+	for _, file := range []struct {
+		name string
+		to   *disk.File
+	}{{"data", &f.data}, {"rounds", &f.rounds.file}, {"journal", &f.journal.file}} {
+		var err error
+		if f.ReadOnly {
+			*file.to, err = f.FS.OpenRead(f.path(file.name))
+		} else {
+			*file.to, err = f.FS.Open(f.path(file.name), true)
+		}
+		if err != nil {
+			*file.to = nil
+			return err
+		}
+		direct, err := disk.Direct(*file.to)
+		if err != nil {
+			return err
+		}
+		*file.to = direct
+	}
+	return nil
 }
 
 func (f *Flusher) path(name string) string { return filepath.Join(f.Dir, name) }

@@ -355,10 +355,10 @@ func TestLoadBesideRounds(t *testing.T) {
 	var over atomic.Bool
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		var image pagemeta.Page
+		image := pagemeta.NewPage()
 		for !over.Load() {
 			for _, id := range []pagemeta.PageID{5, 6} {
-				if err := r.f.ReadPage(id, &image); err != nil {
+				if err := r.f.ReadPage(id, image); err != nil {
 					t.Error(err)
 				}
 			}

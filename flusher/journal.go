@@ -2,6 +2,7 @@ package flusher
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -57,16 +58,21 @@ type journal struct {
 	file disk.File
 	mem  []byte // the images of the running round; address space for every page
 	used int    // images that mem may have memory for; the table has lent it
-	head []byte // header and numbers
+	head []byte // header and numbers; address space for those of every page
 }
 
 // init reserves the memory for images.
 func (j *journal) init(pages int) (err error) {
+	if j.head, err = offheap.Reserve(headBytes(pages)); err != nil {
+		return err
+	}
 	j.mem, err = offheap.Reserve(pages * pagemeta.PageBytes)
 	return err
 }
 
-func (j *journal) close() error { return offheap.Release(&j.mem) }
+func (j *journal) close() error {
+	return errors.Join(offheap.Release(&j.mem), offheap.Release(&j.head))
+}
 
 // use takes memory for n images from the budget of pages.
 func (j *journal) use(n int, pages *pagemeta.Table) {
@@ -93,7 +99,9 @@ func (j *journal) drop(pages *pagemeta.Table) error {
 // clear says that the images are in their places, so that Open need not write
 // them again. It is not synced: lost, it costs that work and nothing else.
 func (j *journal) clear() error {
-	_, err := j.file.WriteAt(make([]byte, jNumbersAt), 0)
+	zeros := j.head[:disk.DirectBytes]
+	clear(zeros)
+	_, err := j.file.WriteAt(zeros, 0)
 	return err
 }
 

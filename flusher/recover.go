@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"faultline/internal/disk"
+	"faultline/internal/offheap"
 	"faultline/pagemeta"
 )
 
@@ -47,8 +48,8 @@ func (f *Flusher) recover() (empty bool, err error) {
 // in memory. A disk leaves that when it has lost what was written to the journal
 // since; the data file is then complete, for page 0 comes last.
 func (f *Flusher) outdated() bool {
-	var super pagemeta.Page
-	return f.readImage(0, &super) == nil && super.Round() > f.journal.image(0).Round()
+	super := pagemeta.NewPage()
+	return f.readImage(0, super) == nil && super.Round() > f.journal.image(0).Round()
 }
 
 // writeAgain makes step C of a round that was cut off.
@@ -75,11 +76,16 @@ func (f *Flusher) readJournal() ([]pagemeta.FrozenPage, error) {
 	if err != nil {
 		return nil, err
 	}
-	head := make([]byte, min(size, int64(headBytes(int(size/pagemeta.PageBytes)))))
-	if _, err := j.file.ReadAt(head, 0); err != nil {
+	head, err := offheap.Reserve(headBytes(int(size / pagemeta.PageBytes)))
+	if err != nil {
 		return nil, err
 	}
-	round, sum, images, err := parseHead(head)
+	defer offheap.Free(head)
+	n, err := j.file.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	round, sum, images, err := parseHead(head[:n])
 	if err != nil {
 		return nil, err
 	}

@@ -93,6 +93,9 @@ func (f *Flusher) audit() error {
 // from where on larger calls gain nothing.
 const chunkPages = 256
 
+// chunkRuns is how many runs of neighbours are handed to the file at once.
+const chunkRuns = 1024
+
 // writeJournal captures the images of the cut that no operation has captured,
 // adds those of the pages of rounds that change with it, and makes the journal
 // whole. It returns all of them, in the order of their slots.
@@ -122,8 +125,8 @@ func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage) (images 
 			return nil, err
 		}
 	}
-	j.head = appendHead(j.head[:0], round, sum, images)
-	if _, err := j.file.WriteAt(j.head, 0); err != nil {
+	head := appendHead(j.head[:0], round, sum, images)
+	if _, err := j.file.WriteAt(head, 0); err != nil {
 		return nil, err
 	}
 	return images, j.file.Sync()
@@ -154,23 +157,27 @@ func (f *Flusher) writeBack(images []pagemeta.FrozenPage) error {
 }
 
 // writeRuns writes images[from:end], all of one file, to their places, and syncs
-// it. Neighbours go in one call.
+// it. Neighbours go in one call, and many calls at a time.
 func (f *Flusher) writeRuns(images []pagemeta.FrozenPage, from, end int) error {
 	if from == end {
 		return nil
 	}
 	file, _, _ := f.place(images[from].ID)
 	for from < end {
-		to := from + 1
-		for to < end && to-from < chunkPages && images[to].ID == images[to-1].ID+1 {
-			to++
+		f.runs = f.runs[:0]
+		for from < end && len(f.runs) < chunkRuns {
+			to := from + 1
+			for to < end && to-from < chunkPages && images[to].ID == images[to-1].ID+1 {
+				to++
+			}
+			_, _, off := f.place(images[from].ID)
+			f.runs = append(f.runs, disk.Access{Mem: f.journal.images(from, to), Off: off})
+			from = to
 		}
-		_, _, off := f.place(images[from].ID)
-		if _, err := file.WriteAt(f.journal.images(from, to), off); err != nil {
+		if err := disk.WriteMany(file, f.runs); err != nil {
 			return err
 		}
-		f.metrics.writes.Add(1)
-		from = to
+		f.metrics.writes.Add(uint64(len(f.runs)))
 	}
 	return file.Sync()
 }

@@ -127,13 +127,14 @@ func (r *rounds) wrote(images []pagemeta.FrozenPage, round uint32) {
 // readRounds learns from page 0 which round was the last, and from the file
 // rounds which one wrote each page. What contradicts page 0 is corrupt.
 func (f *Flusher) readRounds() error {
-	var super pagemeta.Page
-	if err := f.readImage(0, &super); err != nil {
+	super := pagemeta.NewPage()
+	if err := f.readImage(0, super); err != nil {
 		return err
 	}
 	f.round.Store(super.Round())
+	image := pagemeta.NewPage()
 	for i := range f.rounds.own {
-		err := f.readRoundsPage(i)
+		err := f.readRoundsPage(i, image)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -145,21 +146,20 @@ func (f *Flusher) readRounds() error {
 	if r.sum(nil, 0) != le.Uint32(super[roundsSumAt:]) {
 		return f.corrupt(firstRoundsPage, errors.New("one of its pages is an older version of itself"))
 	}
-	return f.checkRound(0, &super)
+	return f.checkRound(0, super)
 }
 
-// readRoundsPage reads page i of the file rounds, which is all zeros if no round
-// has written it. io.EOF says that the file ends before it.
-func (f *Flusher) readRoundsPage(i int) error {
+// readRoundsPage reads page i of the file rounds into image. It is all zeros if no
+// round has written it. io.EOF says that the file ends before it.
+func (f *Flusher) readRoundsPage(i int, image *pagemeta.Page) error {
 	id := firstRoundsPage + pagemeta.PageID(i)
-	var image pagemeta.Page
-	if err := f.readRaw(id, &image); err != nil {
+	if err := f.readRaw(id, image); err != nil {
 		return err
 	}
-	if image == (pagemeta.Page{}) {
+	if *image == (pagemeta.Page{}) {
 		return nil
 	}
-	if err := f.checkImage(id, &image); err != nil {
+	if err := f.checkImage(id, image); err != nil {
 		return err
 	}
 	if last := f.round.Load(); image.Round() > last {

@@ -7,7 +7,7 @@ import (
 )
 
 // pagePool has buffers for images on their way between disk and arena.
-var pagePool = sync.Pool{New: func() any { return new(Page) }}
+var pagePool = sync.Pool{New: func() any { return NewPage() }}
 
 // mkwrite makes page id writable for the operation that is about to change it:
 // the page_mkwrite protocol (Linux b827e496, "mm: close page_mkwrite races").

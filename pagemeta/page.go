@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"unsafe"
 )
 
 // PageBytes is the size of a page: the unit of traps, of the journal and of the
@@ -32,6 +33,17 @@ type PageID uint32
 // Crc, number and round are put into an image when it is captured, and are
 // stale in memory.
 type Page [PageBytes]byte
+
+// NewPages returns n pages of zeros at addresses that are multiples of PageBytes, as
+// direct access to a file needs.
+func NewPages(n int) []Page {
+	mem := make([]byte, (n+1)*PageBytes-1)
+	at := -uintptr(unsafe.Pointer(unsafe.SliceData(mem))) % PageBytes
+	return unsafe.Slice((*Page)(unsafe.Pointer(&mem[at])), n)
+}
+
+// NewPage is the only one of NewPages(1).
+func NewPage() *Page { return &NewPages(1)[0] }
 
 const (
 	crcAt    = 0

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A queue reads at many places of files at a time without a thread for each. A
-// goroutine that blocks in pread keeps its P until the scheduler notices, 20 us to
-// 10 ms later: a few of them, and nobody else runs. A goroutine that waits for the
+// A queue reads and writes at many places of a file at a time, without a thread for
+// each. A goroutine that blocks in pread keeps its P until the scheduler notices,
+// 20 us to 10 ms later: a few of them, and nobody else runs. One that waits for the
 // queue is parked.
 //
 //	goroutines            kernel                    reaper
@@ -49,20 +49,20 @@ type queue struct {
 }
 
 const (
-	// queueDepth is how many reads are under way at most. From 64 on the disks
+	// queueDepth is how many accesses are under way at most. From 64 on the disks
 	// that were tried got no faster.
 	queueDepth = 128
 
-	// manyDepth is how many of them one ReadMany has, so that it does not hold up
-	// all others.
+	// manyDepth is how many of them one call of many has, so that it does not hold
+	// up all others.
 	manyDepth = 16
 )
 
-// A slot is one read that is under way. What the kernel has of it stays in place:
+// A slot is one access that is under way. What the kernel has of it stays in place:
 // slots are not on a stack.
 type slot struct {
 	control iocb
-	into    []byte     // keeps alive what the kernel has an address of
+	mem     []byte     // keeps alive what the kernel has an address of
 	done    chan int64 // bytes, or a negative errno; capacity 1
 }
 
@@ -74,39 +74,36 @@ func (q *queue) enter() bool { return q.reading.Add(1) > q.threads }
 
 func (q *queue) leave() { q.reading.Add(-1) }
 
-// read reads all of p. It says false if it could not, for whatever reason: the
-// caller then reads in its own way, and gets to know why.
-func (q *queue) read(fd int, p []byte, off int64) bool {
+// one makes one access. It says false if it could not, or not as a whole, for
+// whatever reason: the caller then does it in its own way, and gets to know why.
+func (q *queue) one(fd int, opcode uint16, mem []byte, off int64) bool {
 	if !q.start() {
 		return false
 	}
 	s := <-q.free
-	return q.submit(s, fd, p, off) && q.finish(s)
+	return q.submit(s, fd, opcode, mem, off) && q.finish(s)
 }
 
-// errAgain says that a read of readMany is to be done in another way.
-var errAgain = errors.New("not read")
-
-// readMany makes reads, with manyDepth of them under way. Those that it could not
-// make have an Err afterwards.
-func (q *queue) readMany(fd int, reads []Read) {
-	started := len(reads) > 1 && q.start()
-	var under [manyDepth]*slot // by index into reads, modulo manyDepth
+// many makes accesses, with manyDepth of them under way, and sets their Err. What
+// it could not make it leaves to alone.
+func (q *queue) many(fd int, opcode uint16, accesses []Access, alone func([]byte, int64) (int, error)) {
+	queued := len(accesses) > 1 && q.start()
+	var under [manyDepth]*slot // by index into accesses, modulo manyDepth
 	oldest := 0
 	finish := func() {
-		if s := under[oldest%manyDepth]; s == nil || !q.finish(s) {
-			reads[oldest].Err = errAgain
+		a, s := &accesses[oldest], under[oldest%manyDepth]
+		a.Err = nil
+		if s == nil || !q.finish(s) {
+			_, a.Err = alone(a.Mem, a.Off)
 		}
 		oldest++
 	}
-	for i := range reads {
-		r := &reads[i]
-		r.Err = nil
+	for i, a := range accesses {
 		if i-oldest == manyDepth {
 			finish()
 		}
 		var s *slot
-		for started && s == nil {
+		for queued && s == nil {
 			select {
 			case s = <-q.free:
 			default: // who waits for a slot must not hold one
@@ -117,25 +114,25 @@ func (q *queue) readMany(fd int, reads []Read) {
 				}
 			}
 		}
-		if s != nil && !q.submit(s, fd, r.Into, r.Off) {
+		if s != nil && !q.submit(s, fd, opcode, a.Mem, a.Off) {
 			s = nil
 		}
 		under[i%manyDepth] = s
 	}
-	for oldest < len(reads) {
+	for oldest < len(accesses) {
 		finish()
 	}
 }
 
-// submit begins a read. If it says false the slot is free again.
-func (q *queue) submit(s *slot, fd int, p []byte, off int64) bool {
-	s.into = p
+// submit begins an access. If it says false the slot is free again.
+func (q *queue) submit(s *slot, fd int, opcode uint16, mem []byte, off int64) bool {
+	s.mem = mem
 	s.control = iocb{
 		data:   uint64(uintptr(unsafe.Pointer(s)) - uintptr(unsafe.Pointer(&q.slots[0]))),
-		opcode: iocbPread,
+		opcode: opcode,
 		fd:     uint32(fd),
-		buf:    uint64(uintptr(unsafe.Pointer(unsafe.SliceData(p)))),
-		bytes:  uint64(len(p)),
+		buf:    uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem)))),
+		bytes:  uint64(len(mem)),
 		off:    off,
 		flags:  iocbResFD,
 		resFD:  q.eventFD,
@@ -154,15 +151,15 @@ func (q *queue) submit(s *slot, fd int, p []byte, off int64) bool {
 	}
 }
 
-// finish waits for a read, and tells whether it read all.
+// finish waits for an access, and tells whether all of it was made.
 func (q *queue) finish(s *slot) bool {
-	whole := <-s.done == int64(len(s.into))
+	whole := <-s.done == int64(len(s.mem))
 	q.release(s)
 	return whole
 }
 
 func (q *queue) release(s *slot) {
-	s.into = nil
+	s.mem = nil
 	q.free <- s
 }
 
@@ -244,8 +241,9 @@ func (q *queue) close() error {
 
 // The kernel's structures and constants, include/uapi/linux/aio_abi.h of Linux 6.18.
 const (
-	iocbPread = 0 // IOCB_CMD_PREAD
-	iocbResFD = 1 // IOCB_FLAG_RESFD
+	iocbPread  = 0 // IOCB_CMD_PREAD
+	iocbPwrite = 1 // IOCB_CMD_PWRITE
+	iocbResFD  = 1 // IOCB_FLAG_RESFD
 )
 
 // iocb is struct iocb.

@@ -26,28 +26,52 @@ func Direct(f File) (File, error) {
 	return f, nil
 }
 
-// A Read is one of many reads of a file: as ReadAt(Into, Off), whose error is Err.
-type Read struct {
-	Into []byte
-	Off  int64
-	Err  error
+// An Access is one of many reads or writes of a file: ReadAt or WriteAt of Mem at
+// Off, whose error is Err.
+type Access struct {
+	Mem []byte
+	Off int64
+	Err error
 }
 
-// A BatchReader is a File that reads at several places at a time. Not every File
-// is one.
-type BatchReader interface {
+// A Batcher is a File that reads and writes at several places at a time. Not every
+// File is one.
+type Batcher interface {
 	// ReadMany makes all reads and sets their Err.
-	ReadMany(reads []Read)
+	ReadMany(reads []Access)
+	// WriteMany makes all writes, in any order, and sets their Err.
+	WriteMany(writes []Access)
 }
 
 // ReadMany makes all reads of f and sets their Err; several at a time, if f can.
-func ReadMany(f File, reads []Read) {
-	if b, ok := f.(BatchReader); ok {
+func ReadMany(f File, reads []Access) {
+	if b, ok := f.(Batcher); ok {
 		b.ReadMany(reads)
 		return
 	}
 	for i := range reads {
 		r := &reads[i]
-		_, r.Err = f.ReadAt(r.Into, r.Off)
+		_, r.Err = f.ReadAt(r.Mem, r.Off)
 	}
+}
+
+// WriteMany makes all writes to f, which do not overlap, and returns the first
+// error; several at a time, if f can. After an error all of them are in doubt.
+func WriteMany(f File, writes []Access) error {
+	if b, ok := f.(Batcher); ok {
+		b.WriteMany(writes)
+		for i := range writes {
+			if err := writes[i].Err; err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i := range writes {
+		w := &writes[i]
+		if _, w.Err = f.WriteAt(w.Mem, w.Off); w.Err != nil {
+			return w.Err
+		}
+	}
+	return nil
 }

@@ -63,7 +63,7 @@ func aligned(fd int) (bool, error) {
 // when more do.
 func (f *directFile) ReadAt(p []byte, off int64) (int, error) {
 	defer f.queue.leave()
-	if f.queue.enter() && f.queue.read(f.fd, p, off) {
+	if f.queue.enter() && f.queue.one(f.fd, iocbPread, p, off) {
 		return len(p), nil
 	}
 	return f.pread(p, off)
@@ -79,15 +79,13 @@ func (f *directFile) pread(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// ReadMany is of BatchReader.
-func (f *directFile) ReadMany(reads []Read) {
-	f.queue.readMany(f.fd, reads)
-	for i := range reads {
-		r := &reads[i]
-		if r.Err != nil {
-			_, r.Err = f.pread(r.Into, r.Off)
-		}
-	}
+// ReadMany is of Batcher.
+func (f *directFile) ReadMany(reads []Access) { f.queue.many(f.fd, iocbPread, reads, f.pread) }
+
+// WriteMany is of Batcher. A write that the queue could not make is made again,
+// as a whole: what the first try has left of it is overwritten.
+func (f *directFile) WriteMany(writes []Access) {
+	f.queue.many(f.fd, iocbPwrite, writes, f.WriteAt)
 }
 
 func (f *directFile) Close() error {

@@ -112,16 +112,16 @@ func TestConcurrentReads(t *testing.T) {
 
 // readSome reads four blocks at once.
 func readSome(t *testing.T, f *directFile, mem []byte) {
-	reads := make([]Read, 4)
+	reads := make([]Access, 4)
 	for i := range reads {
-		reads[i] = Read{Into: mem[i*DirectBytes : (i+1)*DirectBytes], Off: rand.Int64N(64) * DirectBytes}
+		reads[i] = Access{Mem: mem[i*DirectBytes : (i+1)*DirectBytes], Off: rand.Int64N(64) * DirectBytes}
 	}
 	f.ReadMany(reads)
 	for _, r := range reads {
 		if r.Err != nil {
 			t.Error(r.Err)
 		}
-		wantBlock(t, r.Into, int(r.Off/DirectBytes))
+		wantBlock(t, r.Mem, int(r.Off/DirectBytes))
 	}
 }
 
@@ -136,9 +136,9 @@ func TestReadMany(t *testing.T) {
 			must(t, f.queue.close())
 		}
 		mem := block(t, (blocks+1)*DirectBytes)
-		var reads []Read
+		var reads []Access
 		for i := range blocks + 1 {
-			reads = append(reads, Read{mem[i*DirectBytes : (i+1)*DirectBytes], int64(i) * DirectBytes, errAgain})
+			reads = append(reads, Access{mem[i*DirectBytes : (i+1)*DirectBytes], int64(i) * DirectBytes, io.ErrNoProgress})
 		}
 		ReadMany(f, reads)
 		for i, r := range reads {
@@ -146,7 +146,7 @@ func TestReadMany(t *testing.T) {
 			case i < blocks-1 && r.Err != nil:
 				t.Errorf("block %d: %v", i, r.Err)
 			case i < blocks-1:
-				wantBlock(t, r.Into, i)
+				wantBlock(t, r.Mem, i)
 			case r.Err != io.EOF:
 				t.Errorf("block %d, behind the end: %v, want EOF", i, r.Err)
 			}

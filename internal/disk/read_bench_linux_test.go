@@ -27,12 +27,12 @@ func BenchmarkRead(b *testing.B) {
 	f := benchFile(b)
 	ways := []struct {
 		name string
-		read func(reads []Read)
+		read func(reads []Access)
 		many int // reads a call
 	}{
-		{"threads", func(r []Read) { _, r[0].Err = f.pread(r[0].Into, r[0].Off) }, 1},
-		{"queue", func(r []Read) { f.queue.read(f.fd, r[0].Into, r[0].Off) }, 1},
-		{"ReadAt", func(r []Read) { _, r[0].Err = f.ReadAt(r[0].Into, r[0].Off) }, 1},
+		{"threads", func(r []Access) { _, r[0].Err = f.pread(r[0].Mem, r[0].Off) }, 1},
+		{"queue", func(r []Access) { f.queue.one(f.fd, iocbPread, r[0].Mem, r[0].Off) }, 1},
+		{"ReadAt", func(r []Access) { _, r[0].Err = f.ReadAt(r[0].Mem, r[0].Off) }, 1},
 		{"ReadMany", f.ReadMany, 64},
 	}
 	for _, beside := range []string{"nothing", "compute"} {
@@ -55,7 +55,7 @@ func BenchmarkRead(b *testing.B) {
 
 // readPages makes b.N reads of random pages, and reports what they cost. Times are
 // those of one call.
-func readPages(b *testing.B, goroutines, many int, read func([]Read)) {
+func readPages(b *testing.B, goroutines, many int, read func([]Access)) {
 	mem, err := unix.Mmap(-1, 0, goroutines*many*DirectBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	must(b, err)
 	defer unix.Munmap(mem)
@@ -67,11 +67,11 @@ func readPages(b *testing.B, goroutines, many int, read func([]Read)) {
 	var wg sync.WaitGroup
 	for g := range goroutines {
 		wg.Go(func() {
-			reads := make([]Read, many)
+			reads := make([]Access, many)
 			for left.Add(-int64(many)) > -int64(many) {
 				for i := range reads {
 					at := (g*many + i) * DirectBytes
-					reads[i] = Read{Into: mem[at : at+DirectBytes], Off: rand.Int64N(benchBytes/DirectBytes) * DirectBytes}
+					reads[i] = Access{Mem: mem[at : at+DirectBytes], Off: rand.Int64N(benchBytes/DirectBytes) * DirectBytes}
 				}
 				began := time.Now()
 				read(reads)

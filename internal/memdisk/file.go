@@ -1,8 +1,12 @@
 package memdisk
 
 import (
+	"fmt"
 	"io/fs"
 	"slices"
+	"unsafe"
+
+	"faultline/internal/disk"
 )
 
 // An inode is a file, whatever its names are.
@@ -117,6 +121,9 @@ func (f file) Evict() error {
 	return nil
 }
 
+// Direct is of disk.Director.
+func (f file) Direct() (disk.File, error) { return directFile{f}, nil }
+
 func (f file) setSize(op string, size int64) error {
 	return f.fs.do(op, f.name, func() error {
 		f.inode.do(write{off: size})
@@ -140,6 +147,32 @@ func (f file) Size() (int64, error) {
 }
 
 func (f file) Close() error { return nil }
+
+// A directFile refuses what a disk could not do past the cache, whatever the one of
+// the machine could.
+type directFile struct{ file }
+
+func (f directFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.aligned("read", p, off); err != nil {
+		return 0, err
+	}
+	return f.file.ReadAt(p, off)
+}
+
+func (f directFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.aligned("write", p, off); err != nil {
+		return 0, err
+	}
+	return f.file.WriteAt(p, off)
+}
+
+func (f directFile) aligned(op string, p []byte, off int64) error {
+	mem := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
+	if (uint64(off)|uint64(len(p))|uint64(mem))%disk.DirectBytes == 0 {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: f.name, Err: fmt.Errorf("%d bytes from %d on, to or from memory at %#x: %w", len(p), off, mem, fs.ErrInvalid)}
+}
 
 // A mapper is a file with mappings. What WriteAt does is seen in them as long as it
 // does not make the file longer.
