@@ -64,16 +64,15 @@ func (t *Table) keepRoom() {
 			return
 		case <-t.clock.kick:
 		}
-		for t.free() < t.ahead() && t.evict(evictBatch) > 0 {
+		for t.makeFree(t.ahead(), evictBatch) > 0 {
 		}
 	}
 }
 
-// evict takes up to want pages out of memory, and returns how many.
+// evict takes up to want pages out of memory, and returns how many. The caller has
+// the mutex of the clock.
 func (t *Table) evict(want int) int {
 	c := &t.clock
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.mu.victims = t.choose(c.mu.victims[:0], want)
 	for _, id := range c.mu.victims {
 		t.step(id, stepEvict)

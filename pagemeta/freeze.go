@@ -114,5 +114,6 @@ func (t *Table) Written(id PageID) {
 		t.move(id, Written, w.head())
 	} else {
 		t.move(id, Written, 0)
+		t.room.kept.Add(-1)
 	}
 }

@@ -62,6 +62,9 @@ func (t *Table) mkwrite(id PageID, by *atomic.Uint64) error {
 	t.step(id, stepDirty)
 	t.setDirty(id)
 	t.move(id, Mkwrite, head) // D
+	if w.State() == Clean {
+		t.room.kept.Add(1)
+	}
 	by.Add(1)
 	if frozen != nil {
 		t.metrics.captured.Add(1)

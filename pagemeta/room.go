@@ -13,6 +13,7 @@ const TableBytes = int64(unsafe.Sizeof(meta{})) + 8 + 4 + 1
 // room is the account of a table's memory, Config.Memory.
 type room struct {
 	resident atomic.Int64 // pages in memory
+	kept     atomic.Int64 // of these, those that have a head: no eviction takes them
 	high     atomic.Int64 // pages of the file, as far as any was in memory
 	lent     atomic.Int64 // bytes that the owner has
 }
@@ -31,7 +32,25 @@ func (t *Table) Short() bool { return t.Memory > 0 && t.free() < t.ahead()/2 }
 // ahead is how many pages the evictor keeps room for.
 func (t *Table) ahead() int64 {
 	const share = 64 // of the pages in memory
-	return min(t.room.resident.Load()/share, 2*evictBatch) + evictBatch/4
+	return min(t.room.resident.Load()/share, 2*evictBatch) + min(evictBatch/4, t.Memory/PageBytes/8)
+}
+
+// leastClean is how many Clean pages stay even where there is no room for them. An
+// operation needs the pages of its way at one time; if each that it loads drove out
+// the one before, it would begin again for ever.
+func (t *Table) leastClean() int64 { return min(evictBatch/4, t.Memory/PageBytes/2) }
+
+// makeFree evicts up to most pages, and no more than are missing until so many may
+// be loaded. It returns how many.
+func (t *Table) makeFree(pages, most int64) int {
+	t.clock.mu.Lock()
+	defer t.clock.mu.Unlock()
+	clean := t.room.resident.Load() - t.room.kept.Load()
+	want := min(pages-t.free(), most, clean-t.leastClean())
+	if want <= 0 {
+		return 0
+	}
+	return t.evict(int(want))
 }
 
 // arrived counts page id, which was loaded.
@@ -55,7 +74,7 @@ func (t *Table) arrived(id PageID) {
 func (t *Table) makeRoom() {
 	if t.Memory > 0 && t.free() <= 0 {
 		t.metrics.reclaims.Add(1)
-		t.evict(evictBatch / 8)
+		t.makeFree(t.ahead(), evictBatch/8)
 	}
 }
 
@@ -63,6 +82,6 @@ func (t *Table) makeRoom() {
 // must go for it; negative bytes give it back.
 func (t *Table) Lend(bytes int64) {
 	t.room.lent.Add(bytes)
-	for t.Memory > 0 && bytes > 0 && t.free() < 0 && t.evict(evictBatch) > 0 {
+	for t.Memory > 0 && bytes > 0 && t.makeFree(0, evictBatch) > 0 {
 	}
 }
