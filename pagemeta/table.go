@@ -133,11 +133,11 @@ func (t *Table) Writing(id PageID) *Page {
 func (t *Table) State(id PageID) State { return t.load(id).State() }
 
 // Fresh says that the data file does not have page id, or that its bytes there
-// are of no use any more: a load gives zeros and reads nothing. It has no effect
-// on a page that is in memory.
+// are of no use any more: until the page is Dirty, a load gives zeros and reads
+// nothing. It has no effect on a Dirty page, and none on what is in memory.
 func (t *Table) Fresh(id PageID) {
 	t.lock(id)
-	if w := t.load(id); w.State() == Absent {
+	if w := t.load(id); w.State() != Dirty {
 		t.metas[id].word.Or(uint64(freshBit))
 	}
 	t.unlock(id)

@@ -70,7 +70,8 @@ func (o *testOwner) attached() int {
 	return int(o.mu.heads)
 }
 
-// newTable returns a table of pages, or skips where there is no userfaultfd.
+// newTable returns a table of pages, or skips where there is no userfaultfd. At the
+// end of the test, when nothing is under way, its account of memory must be right.
 func newTable(t testing.TB, c Config) *Table {
 	t.Helper()
 	table, err := New(c)
@@ -81,6 +82,9 @@ func newTable(t testing.TB, c Config) *Table {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if !table.closed.Load() {
+			checkRoom(t, table)
+		}
 		if err := table.Close(); err != nil {
 			t.Error(err)
 		}
@@ -227,8 +231,21 @@ func (s *script) play(d *datadriven.TestData) string {
 		return b.String()
 	case "metrics":
 		m := s.table.Metrics()
-		return fmt.Sprintf("mkwrites by trap %d, prepared %d; captured %d; loads %d, by trap %d; dirty %d\n",
-			m.MkwriteTraps, m.MkwritePrepared, m.Captured, m.Loads, m.LoadTraps, m.DirtyPages)
+		return fmt.Sprintf("mkwrites by trap %d, prepared %d; captured %d; loads %d, by trap %d; evicted %d; dirty %d, in memory %d\n",
+			m.MkwriteTraps, m.MkwritePrepared, m.Captured, m.Loads, m.LoadTraps, m.Evicted, m.DirtyPages, m.ResidentPages)
+	case "evict":
+		want := len(s.table.metas)
+		d.MaybeScanArgs(s.t, "want", &want)
+		s.table.clock.mu.Lock()
+		gone := s.table.evict(want)
+		s.table.clock.mu.Unlock()
+		var b strings.Builder
+		for id := range PageID(len(s.table.metas)) {
+			if w := s.table.load(id); w.State() != Absent || w.fresh() {
+				fmt.Fprintf(&b, "page %d: %s\n", id, s.state(id))
+			}
+		}
+		return fmt.Sprintf("%d evicted\n%s", gone, b.String())
 	case "owner-fails":
 		s.owner.mu.failRead, s.owner.mu.failMkwrite = nil, nil
 		if d.HasArg("read") {

@@ -13,7 +13,7 @@ import "fmt"
 //	head   the owner's handle, from its Mkwrite; 0 while there is none
 //	mark   says what who has the latch wants it to: see Mark
 //	heat   how often the clock hand passes the page by before it is evicted
-//	fresh  the data file has no such page: a load gives zeros
+//	fresh  what the data file has of the page is of no use: a load gives zeros
 //	wait   a goroutine is parked on the lock; who unlocks wakes it
 //	lock   one goroutine holds the page
 //	state  where the newest bytes are, see State
@@ -39,9 +39,14 @@ func (w Word) fresh() bool  { return w&freshBit != 0 }
 func (w Word) locked() bool { return w&lockBit != 0 }
 
 // with returns w in state s with the owner's handle head; lock bits, heat and mark
-// stay, and a page that has bytes is no longer fresh.
+// stay, and a page is fresh until it is Dirty: before, it may be evicted and loaded
+// again.
 func (w Word) with(s State, head uint32) Word {
-	return w&(lockBit|waitBit|heatMask|markBit) | Word(s) | Word(head)<<headShift
+	keep := lockBit | waitBit | heatMask | markBit
+	if s != Dirty {
+		keep |= freshBit
+	}
+	return w&keep | Word(s) | Word(head)<<headShift
 }
 
 // A State says where the newest bytes of a page are, and so whether a store to

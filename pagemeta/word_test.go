@@ -63,8 +63,8 @@ func TestNames(t *testing.T) {
 }
 
 // TestWord puts every state with every mixture of bits and random heads through
-// with: the state and the head must be the new ones, the lock bits the old ones,
-// and the fresh bit gone; and no field may run into another.
+// with: the state and the head must be the new ones, lock bits and heat the old ones,
+// and the fresh bit gone if the page is Dirty; and no field may run into another.
 func TestWord(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	heads := []uint32{0, 1, 2, 1<<31 - 1, 1 << 31, 1<<32 - 1}
@@ -72,7 +72,7 @@ func TestWord(t *testing.T) {
 		heads = append(heads, r.Uint32())
 	}
 	for from := range numStates {
-		for bits := range Word(8) {
+		for bits := range Word(32) {
 			old := Word(from) | bits<<3 | Word(heads[r.IntN(len(heads))])<<headShift
 			if old.State() != from || old.locked() != (bits&1 != 0) || old.fresh() != (bits&4 != 0) {
 				t.Fatalf("%#x: state %v, locked %t, fresh %t", uint64(old), old.State(), old.locked(), old.fresh())
@@ -80,14 +80,14 @@ func TestWord(t *testing.T) {
 			for to := range numStates {
 				for _, head := range heads {
 					w := old.with(to, head)
-					if w.State() != to || w.head() != head || w.fresh() || w&(lockBit|waitBit) != old&(lockBit|waitBit) {
+					if w.State() != to || w.head() != head || w.fresh() != (old.fresh() && to != Dirty) || w&(lockBit|waitBit|heatMask) != old&(lockBit|waitBit|heatMask) {
 						t.Fatalf("%#x with %v and head %d: %#x", uint64(old), to, head, uint64(w))
 					}
 				}
 			}
 		}
 	}
-	if all := stateMask | lockBit | waitBit | freshBit; all >= 1<<headShift || Word(numStates-1) > stateMask {
+	if all := stateMask | lockBit | waitBit | freshBit | heatMask; all >= 1<<headShift || Word(numStates-1) > stateMask {
 		t.Fatalf("fields overlap: %#x", uint64(all))
 	}
 }
