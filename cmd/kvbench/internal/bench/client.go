@@ -6,20 +6,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/figure"
+	"faultline/cmd/kvbench/internal/keys"
+
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Latencies are kept in nanoseconds, to three digits.
 const (
-	maxLatency    = time.Hour
-	latencyDigits = 3
-)
+	cacheLineBytes = 64
 
-func newHistogram() *hdrhistogram.Histogram {
-	return hdrhistogram.New(1, int64(maxLatency), latencyDigits)
-}
-
-const (
 	// publishEvery is after how many operations a client says how far it is.
 	publishEvery = 256
 	// sampleEvery is of how many entries readseq times one, on average.
@@ -29,17 +25,17 @@ const (
 // A client is one goroutine of a phase, with all that it needs to run without
 // allocating.
 type client struct {
-	db      DB
+	db      engine.DB
 	index   int // of this client
 	clients int
 	ops     int // at most
 	nexts   int
 	sync    bool
 	seed    uint64 // the same for all clients
-	keys    keySpace
+	space   keys.Space
 	key     []byte
 	values  values
-	draw    draw
+	draw    keys.Draw
 
 	epoch    time.Time // of now
 	deadline int64     // by now
@@ -61,7 +57,7 @@ type client struct {
 func (c *client) place(i int) uint64 { return uint64(i*c.clients + c.index) }
 
 func (c *client) put(i uint64) error {
-	c.keys.put(c.key, i)
+	c.space.Put(c.key, i)
 	return c.db.Put(c.key, c.values.next(), c.sync)
 }
 
@@ -72,7 +68,7 @@ func (c *client) now() int64 { return int64(time.Since(c.epoch)) }
 // record keeps the latency of an operation.
 func (c *client) record(nanos int64) {
 	// The only error is a value out of range.
-	_ = c.latency.RecordValue(min(nanos, int64(maxLatency)))
+	_ = c.latency.RecordValue(min(nanos, int64(figure.MaxLatency)))
 }
 
 // each calls op with 0, 1 and so on until the operations are done, and times
@@ -96,13 +92,13 @@ func (c *client) each(op func(i int) error) error {
 
 // sampled reads it from first to last and times some of the entries. The gaps
 // are random, so that they do not fall in step with the pages of a store.
-func (c *client) sampled(it Iterator) {
-	gaps := newDraw(2*sampleEvery-3, c.seed) // a timed entry and the one before it are no gap
-	sampleAt := int(gaps.next())
+func (c *client) sampled(it engine.Iterator) {
+	gaps := keys.NewDraw(2*sampleEvery-3, c.seed) // a timed entry and the one before it are no gap
+	sampleAt := int(gaps.Next())
 	start := c.now() // of the entry that is timed
 	for ok := it.First(); ok; ok = it.Next() {
 		key := it.Key()
-		c.sum += uint64(key[len(key)-1]) + touch(it.Value())
+		c.sum += uint64(key[len(key)-1]) + engine.Touch(it.Value())
 		c.done++
 		if c.done <= sampleAt {
 			continue
@@ -113,7 +109,7 @@ func (c *client) sampled(it Iterator) {
 			continue
 		}
 		c.record(now - start)
-		sampleAt = c.done + int(gaps.next())
+		sampleAt = c.done + int(gaps.Next())
 		if now > c.deadline || c.publish() {
 			break
 		}

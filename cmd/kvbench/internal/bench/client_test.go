@@ -6,17 +6,19 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"faultline/cmd/kvbench/internal/engine"
 )
 
 // A nothing is a DB that keeps nothing and calls back for each Put.
 type nothing struct {
-	DB
+	engine.DB
 	put func() error
 }
 
 func (n nothing) Put(_, _ []byte, _ bool) error { return n.put() }
 
-func newTestClients(db DB, n int, threads int) []*client {
+func newTestClients(db engine.DB, n int, threads int) []*client {
 	c := Config{N: n, KeyBytes: 16, ValueBytes: 100}
 	r := &run{Config: c, values: newValueBuffer(c.ValueBytes, 1)}
 	return r.newClients(db, job{Workload: Workload{"fillrandom", threads}, engine: "nothing"})

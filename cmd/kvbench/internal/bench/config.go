@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/keys"
 	"faultline/store"
 
 	"github.com/dustin/go-humanize"
@@ -44,7 +46,7 @@ func refuse(format string, args ...any) error {
 	return &ConfigError{fmt.Sprintf(format, args...)}
 }
 
-// EngineNames are the engines that there are.
+// EngineNames are the engines that have a synced write too.
 var EngineNames = []string{"faultline", "pebble"}
 
 const (
@@ -96,8 +98,8 @@ func (c *Config) check() error {
 		return refuse("dir is %q: want a directory that is there", c.Dir)
 	}
 	for _, w := range c.Workloads {
-		if space := c.keySpaceOf(w); !space.fits() {
-			return refuse("key size is %d: too short for the %d keys of %s", c.KeyBytes, space.n, w.Name)
+		if space := c.keySpaceOf(w); !space.Fits() {
+			return refuse("key size is %d: too short for the %d keys of %s", c.KeyBytes, space.N, w.Name)
 		}
 	}
 	return nil
@@ -105,20 +107,16 @@ func (c *Config) check() error {
 
 // keySpaceOf is the keys that w writes or reads: n, or, where a synced fill does
 // more operations than that, as many as it does.
-func (c *Config) keySpaceOf(w Workload) keySpace {
+func (c *Config) keySpaceOf(w Workload) keys.Space {
 	n := c.N
 	if w.kind().fresh {
 		n = max(n, w.ops(c))
 	}
-	return keySpace{uint64(n), c.KeyBytes}
+	return keys.Space{N: uint64(n), Bytes: c.KeyBytes}
 }
 
-func (c *Config) engine(name string) Engine {
-	switch name {
-	case "faultline":
-		return faultline{c.Memory}
-	case "pebble":
-		return pebbleEngine{c.Memory, c.PebbleMemTable, c.PebbleBloom}
-	}
-	panic(fmt.Sprintf("bench: unknown engine %q", name)) // check has let it through
+func (c *Config) engine(name string) engine.Engine {
+	return engine.New(name, engine.Setup{
+		MemoryBytes: c.Memory, PebbleMemTable: c.PebbleMemTable, PebbleBloom: c.PebbleBloom,
+	})
 }

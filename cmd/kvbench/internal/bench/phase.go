@@ -13,6 +13,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/figure"
+	"faultline/cmd/kvbench/internal/keys"
+
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
@@ -41,42 +45,14 @@ type Phase struct {
 	SettleCPUSeconds float64 `json:"settle_cpu_seconds"`
 	SettleMicros     float64 `json:"settle_cpu_us_per_op"`
 
-	Latency Latency `json:"latency"`
+	Latency figure.Latency `json:"latency"`
 
 	histogram *hdrhistogram.Histogram
 }
 
-// A Latency is a distribution in nanoseconds.
-type Latency struct {
-	Samples   int64   `json:"samples"`
-	Min       int64   `json:"min_ns"`
-	Mean      float64 `json:"mean_ns"`
-	P50       int64   `json:"p50_ns"`
-	P90       int64   `json:"p90_ns"`
-	P99       int64   `json:"p99_ns"`
-	P999      int64   `json:"p99_9_ns"`
-	P9999     int64   `json:"p99_99_ns"`
-	Max       int64   `json:"max_ns"`
-	Histogram string  `json:"hdr_histogram_v2,omitempty"` // compressed, base64
-}
-
-func latencyOf(h *hdrhistogram.Histogram) Latency {
-	encoded, err := h.EncodeV2()
-	if err != nil {
-		panic(fmt.Sprintf("bench: encode histogram: %v", err)) // it writes to memory
-	}
-	return Latency{
-		Samples: h.TotalCount(),
-		Min:     h.Min(), Mean: h.Mean(), Max: h.Max(),
-		P50: h.ValueAtQuantile(50), P90: h.ValueAtQuantile(90), P99: h.ValueAtQuantile(99),
-		P999: h.ValueAtQuantile(99.9), P9999: h.ValueAtQuantile(99.99),
-		Histogram: string(encoded),
-	}
-}
-
 // measure runs a job on an open store, settles what it wrote, and checks that
 // all of it came about.
-func (r *run) measure(ctx context.Context, db DB, j job) (Phase, error) {
+func (r *run) measure(ctx context.Context, db engine.DB, j job) (Phase, error) {
 	clients := r.newClients(db, j)
 	if err := quiesce(r.dir); err != nil {
 		return Phase{}, err
@@ -100,7 +76,7 @@ func (r *run) measure(ctx context.Context, db DB, j job) (Phase, error) {
 	p.UserCPUSeconds = (after.user - before.user).Seconds()
 	p.SystemCPUSeconds = (after.system - before.system).Seconds()
 	p.CPUMicrosPerOp = 1e6 * (p.UserCPUSeconds + p.SystemCPUSeconds) / float64(p.Ops)
-	p.Latency = latencyOf(p.histogram)
+	p.Latency = figure.LatencyOf(p.histogram)
 	if j.kind().writes {
 		if err := p.settle(ctx, db); err != nil {
 			return Phase{}, err
@@ -109,7 +85,7 @@ func (r *run) measure(ctx context.Context, db DB, j job) (Phase, error) {
 	return p, r.verify(ctx, db, j, &p)
 }
 
-func (r *run) newClients(db DB, j job) []*client {
+func (r *run) newClients(db engine.DB, j job) []*client {
 	space := r.keySpaceOf(j.Workload)
 	seed := r.Seed + uint64(j.rep) // other draws each repetition, the same for each engine
 	stop, ops := new(atomic.Bool), j.ops(&r.Config)
@@ -122,11 +98,11 @@ func (r *run) newClients(db DB, j job) []*client {
 		clients[i] = &client{
 			db: db, index: i, clients: j.Threads, ops: share, nexts: r.SeekNexts,
 			sync: j.kind().sync || r.Sync, seed: seed,
-			keys: space, key: make([]byte, space.bytes),
+			space: space, key: make([]byte, space.Bytes),
 			values:  values{buf: r.values, bytes: r.ValueBytes, at: i * len(r.values) / j.Threads},
-			draw:    newDraw(uint64(r.N), seed+mix(uint64(i))),
+			draw:    keys.NewDraw(uint64(r.N), seed+keys.Mix(uint64(i))),
 			stop:    stop,
-			latency: newHistogram(),
+			latency: figure.NewHistogram(),
 		}
 	}
 	return clients
@@ -164,7 +140,7 @@ func runClients(ctx context.Context, clients []*client, limit time.Duration, run
 }
 
 func sumUp(clients []*client) Phase {
-	p := Phase{histogram: newHistogram()}
+	p := Phase{histogram: figure.NewHistogram()}
 	for _, c := range clients {
 		p.Ops += c.done
 		p.Found += c.found
@@ -175,7 +151,7 @@ func sumUp(clients []*client) Phase {
 }
 
 // settle has the store do what the writes left for later, and keeps its cost.
-func (p *Phase) settle(ctx context.Context, db DB) error {
+func (p *Phase) settle(ctx context.Context, db engine.DB) error {
 	before, start := cpuNow(), time.Now()
 	if err := db.Settle(ctx); err != nil {
 		return fmt.Errorf("settle: %w", err)
@@ -189,7 +165,7 @@ func (p *Phase) settle(ctx context.Context, db DB) error {
 
 // verify checks what the clients saw and left: figures of a store that lost
 // something are worth nothing.
-func (r *run) verify(ctx context.Context, db DB, j job, p *Phase) error {
+func (r *run) verify(ctx context.Context, db engine.DB, j job, p *Phase) error {
 	k, all := j.kind(), j.ops(&r.Config)
 	switch {
 	case r.Duration == 0 && p.Ops != all:

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"text/template"
 	"time"
 
+	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/table"
 
 	"github.com/dustin/go-humanize"
@@ -17,7 +17,7 @@ import (
 type Report struct {
 	Time    time.Time      `json:"time"`
 	Config  Config         `json:"config"`
-	Machine Machine        `json:"machine"`
+	Machine figure.Machine `json:"machine"`
 	Engines []EngineReport `json:"engines"`
 	Rows    []Row          `json:"rows"`
 	Phases  []Phase        `json:"phases"`
@@ -32,39 +32,18 @@ type EngineReport struct {
 
 // A Row is one workload on one engine over all repetitions.
 type Row struct {
-	Workload     string  `json:"workload"`
-	Threads      int     `json:"threads"`
-	Engine       string  `json:"engine"`
-	OpsPerSecond Spread  `json:"ops_per_second"`
-	Latency      Latency `json:"latency"` // of all repetitions together
-	CPUMicros    Spread  `json:"cpu_us_per_op"`
-	SettleMicros Spread  `json:"settle_cpu_us_per_op"`
-	Ratio        *Spread `json:"ratio_to_pebble"` // of ops/s in the same repetition; nil without Pebble
-}
-
-// A Spread is a figure over the repetitions.
-type Spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-}
-
-func spreadOf(figures []float64) Spread {
-	s := slices.Sorted(slices.Values(figures))
-	n := len(s)
-	return Spread{Median: (s[(n-1)/2] + s[n/2]) / 2, Min: s[0], Max: s[n-1]}
-}
-
-// text writes the median, and in brackets the spread where there is one.
-func (s Spread) text(figure func(float64) string) string {
-	if s.Min == s.Max {
-		return figure(s.Median)
-	}
-	return fmt.Sprintf("%s (%s-%s)", figure(s.Median), figure(s.Min), figure(s.Max))
+	Workload     string         `json:"workload"`
+	Threads      int            `json:"threads"`
+	Engine       string         `json:"engine"`
+	OpsPerSecond figure.Spread  `json:"ops_per_second"`
+	Latency      figure.Latency `json:"latency"` // of all repetitions together
+	CPUMicros    figure.Spread  `json:"cpu_us_per_op"`
+	SettleMicros figure.Spread  `json:"settle_cpu_us_per_op"`
+	Ratio        *figure.Spread `json:"ratio_to_pebble"` // of ops/s in the same repetition; nil without Pebble
 }
 
 func newReport(c Config, dir string) (*Report, error) {
-	m, err := newMachine(dir)
+	m, err := figure.NewMachine(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -102,28 +81,28 @@ func newRow(phases, baseline []Phase) Row {
 	row.OpsPerSecond = spreadOver(phases, func(p Phase) float64 { return p.OpsPerSecond })
 	row.CPUMicros = spreadOver(phases, func(p Phase) float64 { return p.CPUMicrosPerOp })
 	row.SettleMicros = spreadOver(phases, func(p Phase) float64 { return p.SettleMicros })
-	all := newHistogram()
+	all := figure.NewHistogram()
 	for _, p := range phases {
 		all.Merge(p.histogram)
 	}
-	row.Latency = latencyOf(all)
+	row.Latency = figure.LatencyOf(all)
 	if len(baseline) > 0 {
 		var ratios []float64
 		for i := range phases {
 			ratios = append(ratios, phases[i].OpsPerSecond/baseline[i].OpsPerSecond)
 		}
-		ratio := spreadOf(ratios)
+		ratio := figure.SpreadOf(ratios)
 		row.Ratio = &ratio
 	}
 	return row
 }
 
-func spreadOver(phases []Phase, figure func(Phase) float64) Spread {
+func spreadOver(phases []Phase, of func(Phase) float64) figure.Spread {
 	var figures []float64
 	for _, p := range phases {
-		figures = append(figures, figure(p))
+		figures = append(figures, of(p))
 	}
-	return spreadOf(figures)
+	return figure.SpreadOf(figures)
 }
 
 // WriteJSON writes the report with all its figures.
@@ -155,10 +134,10 @@ func (row *Row) cells() []string {
 	}
 	ratio := "-"
 	if row.Ratio != nil {
-		ratio = row.Ratio.text(func(f float64) string { return fmt.Sprintf("%.2f", f) })
+		ratio = row.Ratio.Text(func(f float64) string { return fmt.Sprintf("%.2f", f) })
 	}
 	return []string{
-		row.Workload, row.Engine, fmt.Sprint(row.Threads), row.OpsPerSecond.text(table.Rate),
+		row.Workload, row.Engine, fmt.Sprint(row.Threads), row.OpsPerSecond.Text(table.Rate),
 		table.Nanos(float64(row.Latency.P50)), table.Nanos(float64(row.Latency.P99)), table.Nanos(float64(row.Latency.P999)), cpu, ratio,
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"faultline/cmd/kvbench/internal/figure"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the files in testdata")
@@ -15,7 +17,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the files in testdata")
 func newTestReport(c Config, speeds map[string][]float64) *Report {
 	r := &Report{
 		Config: c,
-		Machine: Machine{
+		Machine: figure.Machine{
 			CPU: "Abacus 1", Cores: 2, MaxProcs: 2, MemoryBytes: 8 << 30, Kernel: "Linux 6.18",
 			FileSystem: "ext2/3/4", Go: "go1.26 linux/amd64", Cgo: "0", ClockNanos: 40,
 		},
@@ -24,7 +26,7 @@ func newTestReport(c Config, speeds map[string][]float64) *Report {
 		r.Engines = append(r.Engines, EngineReport{engine, "v1", []string{"one setting", "another"}})
 		for _, w := range c.Workloads {
 			for rep, speed := range speeds[engine] {
-				h := newHistogram()
+				h := figure.NewHistogram()
 				for i := range int64(1000) {
 					_ = h.RecordValue(1000 + i*i)
 				}
@@ -69,22 +71,6 @@ func TestMarkdown(t *testing.T) {
 		}
 		if b.String() != string(want) {
 			t.Errorf("%s: got\n%s", path, b.String())
-		}
-	}
-}
-
-func TestSpread(t *testing.T) {
-	for _, test := range []struct {
-		figures []float64
-		want    Spread
-	}{
-		{[]float64{3}, Spread{3, 3, 3}},
-		{[]float64{4, 1}, Spread{2.5, 1, 4}},
-		{[]float64{9, 1, 2}, Spread{2, 1, 9}},
-		{[]float64{8, 6, 2, 4}, Spread{5, 2, 8}},
-	} {
-		if got := spreadOf(test.figures); got != test.want {
-			t.Errorf("%v: %v, want %v", test.figures, got, test.want)
 		}
 	}
 }

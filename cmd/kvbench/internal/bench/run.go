@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/keys"
 )
 
 // A run is a Config under way.
@@ -96,7 +99,7 @@ func (r *run) doFresh(ctx context.Context, j job) (p Phase, err error) {
 		return Phase{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	err = r.with(j.engine, dir, func(db DB) error {
+	err = r.with(j.engine, dir, func(db engine.DB) error {
 		p, err = r.measure(ctx, db, j)
 		return err
 	})
@@ -111,7 +114,7 @@ func (r *run) doLoaded(ctx context.Context, j job) (p Phase, err error) {
 		}
 	}
 	r.loaded[j.engine] = !j.kind().writes
-	err = r.with(j.engine, dir, func(db DB) error {
+	err = r.with(j.engine, dir, func(db engine.DB) error {
 		if err := r.warm(ctx, db); err != nil {
 			return fmt.Errorf("warm: %w", err)
 		}
@@ -122,8 +125,8 @@ func (r *run) doLoaded(ctx context.Context, j job) (p Phase, err error) {
 }
 
 // with opens the store in dir for the time of f.
-func (r *run) with(engine, dir string, f func(DB) error) (err error) {
-	db, err := r.engine(engine).Open(dir)
+func (r *run) with(name, dir string, f func(engine.DB) error) (err error) {
+	db, err := r.engine(name).Open(dir)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -142,15 +145,15 @@ const (
 )
 
 // load makes the store in dir anew, with all keys, and settles it.
-func (r *run) load(ctx context.Context, engine, dir string) error {
+func (r *run) load(ctx context.Context, name, dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	return r.with(engine, dir, func(db DB) error {
-		if err := r.fill(ctx, db, engine); err != nil {
+	return r.with(name, dir, func(db engine.DB) error {
+		if err := r.fill(ctx, db, name); err != nil {
 			return err
 		}
 		return db.Settle(ctx)
@@ -158,14 +161,14 @@ func (r *run) load(ctx context.Context, engine, dir string) error {
 }
 
 // fill writes every key once, in random order, in batches.
-func (r *run) fill(ctx context.Context, db DB, engine string) error {
+func (r *run) fill(ctx context.Context, db engine.DB, name string) error {
 	c := r.newClients(db, job{Workload: Workload{"fillrandom", 1}})[0]
-	defer r.progress.watch("load "+engine, r.N, []*client{c})()
-	order := newPermutation(c.keys.n, c.seed)
+	defer r.progress.watch("load "+name, r.N, []*client{c})()
+	order := keys.NewPermutation(c.space.N, c.seed)
 	batch, entries := db.NewBatch(), 0
 	limit := min(batchEntries, max(1, batchBytes/(r.KeyBytes+r.ValueBytes)))
 	for i := range c.ops {
-		c.keys.put(c.key, order.at(uint64(i)))
+		c.space.Put(c.key, order.At(uint64(i)))
 		if err := batch.Put(c.key, c.values.next()); err != nil {
 			return err
 		}
@@ -185,7 +188,7 @@ func (r *run) fill(ctx context.Context, db DB, engine string) error {
 }
 
 // warm reads a loaded store once, so that its caches hold what fits.
-func (r *run) warm(ctx context.Context, db DB) error {
+func (r *run) warm(ctx context.Context, db engine.DB) error {
 	n, err := count(ctx, db)
 	if err == nil && n != r.N {
 		err = fmt.Errorf("store has %d entries, want %d", n, r.N)
@@ -194,14 +197,14 @@ func (r *run) warm(ctx context.Context, db DB) error {
 }
 
 // count reads a store from first to last, every value too.
-func count(ctx context.Context, db DB) (n int, err error) {
+func count(ctx context.Context, db engine.DB) (n int, err error) {
 	it, err := db.NewIterator()
 	if err != nil {
 		return 0, err
 	}
 	var sum uint64
 	for ok := it.First(); ok; ok = it.Next() {
-		sum += touch(it.Value())
+		sum += engine.Touch(it.Value())
 		if n++; n%publishEvery == 0 && ctx.Err() != nil {
 			return n, errors.Join(ctx.Err(), it.Close())
 		}

@@ -7,8 +7,6 @@ import (
 	"os"
 )
 
-func (m *Machine) ask(dir string) error { return errors.ErrUnsupported }
-
 func syncfs(f *os.File) error { return errors.ErrUnsupported }
 
 func cpuNow() cpuTime { return cpuTime{} }

@@ -1,5 +1,7 @@
 package bench
 
+import "faultline/cmd/kvbench/internal/keys"
+
 // Values are made as in db_bench (RandomGenerator): slices of one buffer of
 // pieces that a compressor halves.
 const (
@@ -13,11 +15,11 @@ const (
 func newValueBuffer(valueBytes int, seed uint64) []byte {
 	size := max(valueBufferBytes, valueBytes)
 	buf := make([]byte, 0, size+valuePieceBytes)
-	printable := newDraw('~'-' '+1, seed)
+	printable := keys.NewDraw('~'-' '+1, seed)
 	for len(buf) < size {
 		piece := len(buf)
 		for range compressedBytes {
-			buf = append(buf, ' '+byte(printable.next()))
+			buf = append(buf, ' '+byte(printable.Next()))
 		}
 		buf = append(buf, buf[piece:piece+valuePieceBytes-compressedBytes]...)
 	}

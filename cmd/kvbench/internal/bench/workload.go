@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/keys"
 )
 
 // A Workload is one of db_bench's, with the number of its clients.
@@ -119,20 +122,20 @@ func fillSeq(c *client) error {
 
 // fillRandom writes new keys in random order, each once.
 func fillRandom(c *client) error {
-	order := newPermutation(c.keys.n, c.seed)
-	return c.each(func(i int) error { return c.put(order.at(c.place(i))) })
+	order := keys.NewPermutation(c.space.N, c.seed)
+	return c.each(func(i int) error { return c.put(order.At(c.place(i))) })
 }
 
 // overwrite writes keys that are there, drawn at random.
 func overwrite(c *client) error {
-	return c.each(func(int) error { return c.put(c.draw.next()) })
+	return c.each(func(int) error { return c.put(c.draw.Next()) })
 }
 
 // readRandom gets keys that are there, drawn at random.
 func readRandom(c *client) error {
 	reader := c.db.NewReader()
 	return c.each(func(int) error {
-		c.keys.put(c.key, c.draw.next())
+		c.space.Put(c.key, c.draw.Next())
 		found, err := reader.Get(c.key)
 		if found {
 			c.found++
@@ -155,7 +158,7 @@ func readSeq(c *client) error {
 // and reads on from it.
 func seekRandom(c *client) error {
 	return c.each(func(int) error {
-		c.keys.put(c.key, c.draw.next())
+		c.space.Put(c.key, c.draw.Next())
 		it, err := c.db.NewIterator()
 		if err != nil {
 			return err
@@ -168,7 +171,7 @@ func seekRandom(c *client) error {
 			if !ok {
 				break
 			}
-			c.sum += touch(it.Value())
+			c.sum += engine.Touch(it.Value())
 			c.entries++
 			ok = it.Next()
 		}

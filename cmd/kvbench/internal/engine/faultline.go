@@ -1,4 +1,4 @@
-package bench
+package engine
 
 import (
 	"context"
@@ -13,6 +13,9 @@ type faultline struct{ memoryBytes int64 }
 
 func (faultline) Name() string    { return "faultline" }
 func (faultline) Version() string { return moduleVersion("faultline") }
+
+func (e faultline) OffHeapBytes() int64 { return e.memoryBytes }
+func (faultline) Survives() bool        { return true }
 
 func (e faultline) Settings() []string {
 	return []string{
@@ -44,6 +47,13 @@ func (db faultlineDB) Put(key, value []byte, sync bool) error {
 func (db faultlineDB) NewBatch() Batch                  { return &faultlineBatch{db: db.DB} }
 func (db faultlineDB) NewReader() Reader                { return &faultlineReader{db: db.DB} }
 func (db faultlineDB) Settle(ctx context.Context) error { return db.Checkpoint(ctx) }
+
+func (db faultlineDB) Rounds() uint64 { return db.Metrics().Flush.Rounds }
+
+func (db faultlineDB) Check(ctx context.Context) error {
+	_, err := db.Verify(ctx)
+	return err
+}
 
 func (db faultlineDB) NewIterator() (Iterator, error) {
 	it, err := db.DB.NewIterator(nil)
@@ -81,6 +91,6 @@ func (r *faultlineReader) Get(key []byte) (found bool, err error) {
 		return false, err
 	}
 	r.buf = value
-	r.sum += touch(value)
+	r.sum += Touch(value)
 	return true, nil
 }

@@ -1,10 +1,36 @@
-package bench
+// Package engine makes ordered key-value stores alike, so that one program can
+// measure them: Faultline, Pebble, and bbolt.
+package engine
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 	"strings"
 )
+
+// A Setup says what an engine gets.
+type Setup struct {
+	MemoryBytes    int64  // of caches and buffers together
+	PebbleMemTable uint64 // bytes, 0 = Pebble's default
+	PebbleBloom    bool
+}
+
+// Names are the engines that there are.
+var Names = []string{"faultline", "pebble", "bbolt"}
+
+// New returns the engine of that name.
+func New(name string, s Setup) Engine {
+	switch name {
+	case "faultline":
+		return faultline{s.MemoryBytes}
+	case "pebble":
+		return pebbleEngine{s.MemoryBytes, s.PebbleMemTable, s.PebbleBloom}
+	case "bbolt":
+		return bboltEngine{}
+	}
+	panic(fmt.Sprintf("engine: unknown engine %q", name)) // of Names it is none
+}
 
 // An Engine is a kind of store, set up for a run.
 type Engine interface {
@@ -12,6 +38,11 @@ type Engine interface {
 	Version() string
 	// Settings says in words how the engine is set up, one fact a line.
 	Settings() []string
+	// OffHeapBytes is the part of its memory that Go's heap does not hold.
+	OffHeapBytes() int64
+	// Survives tells whether an unsynced write that was acknowledged outlives the
+	// process.
+	Survives() bool
 	// Open opens the store in dir, which exists, and makes one if it is empty.
 	Open(dir string) (DB, error)
 }
@@ -28,6 +59,18 @@ type DB interface {
 	// Settle does all work that earlier writes have left for later.
 	Settle(ctx context.Context) error
 	Close() error
+}
+
+// A Counter is a DB that counts its background work.
+type Counter interface {
+	// Rounds returns how many times it has written out what it gathered in memory:
+	// flush rounds of Faultline, flushes of a memtable of Pebble.
+	Rounds() uint64
+}
+
+// A Checker is a DB that can compare itself with itself.
+type Checker interface {
+	Check(ctx context.Context) error
 }
 
 // A Batch is writes that are committed together, unsynced.
@@ -58,8 +101,8 @@ type Iterator interface {
 // cacheLineBytes is the distance at which a value is read.
 const cacheLineBytes = 64
 
-// touch reads a byte of every cache line of b.
-func touch(b []byte) (sum uint64) {
+// Touch reads a byte of every cache line of b.
+func Touch(b []byte) (sum uint64) {
 	for i := 0; i < len(b); i += cacheLineBytes {
 		sum += uint64(b[i])
 	}

@@ -1,4 +1,4 @@
-package bench
+package engine
 
 import (
 	"context"
@@ -24,6 +24,17 @@ type pebbleEngine struct {
 
 func (pebbleEngine) Name() string    { return "pebble" }
 func (pebbleEngine) Version() string { return moduleVersion("github.com/cockroachdb/pebble/v2") }
+
+// OffHeapBytes says that a cgo build of Pebble keeps its cache and its memtables
+// in C's heap (pebble/internal/manual).
+func (e pebbleEngine) OffHeapBytes() int64 {
+	if usesCgo {
+		return e.memoryBytes
+	}
+	return 0
+}
+
+func (pebbleEngine) Survives() bool { return false }
 
 // options returns the options of a store. Pebble takes the memory of its
 // memtables out of its block cache (pebble.DB.newMemTable, Cache.Reserve), so a
@@ -97,6 +108,8 @@ func (db pebbleDB) Put(key, value []byte, sync bool) error {
 func (db pebbleDB) NewBatch() Batch   { return &pebbleBatch{batch: db.DB.NewBatch()} }
 func (db pebbleDB) NewReader() Reader { return &pebbleReader{db: db.DB} }
 
+func (db pebbleDB) Rounds() uint64 { return uint64(db.Metrics().Flush.Count) }
+
 func (db pebbleDB) NewIterator() (Iterator, error) {
 	it, err := db.NewIter(nil)
 	if err != nil {
@@ -156,7 +169,7 @@ func (r *pebbleReader) Get(key []byte) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	r.sum += touch(value)
+	r.sum += Touch(value)
 	return true, closer.Close()
 }
 

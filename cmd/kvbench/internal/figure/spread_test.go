@@ -1,0 +1,19 @@
+package figure
+
+import "testing"
+
+func TestSpread(t *testing.T) {
+	for _, test := range []struct {
+		figures []float64
+		want    Spread
+	}{
+		{[]float64{3}, Spread{3, 3, 3}},
+		{[]float64{4, 1}, Spread{2.5, 1, 4}},
+		{[]float64{9, 1, 2}, Spread{2, 1, 9}},
+		{[]float64{8, 6, 2, 4}, Spread{5, 2, 8}},
+	} {
+		if got := SpreadOf(test.figures); got != test.want {
+			t.Errorf("%v: %v, want %v", test.figures, got, test.want)
+		}
+	}
+}
