@@ -1,8 +1,9 @@
 // Kvbench measures Faultline beside Pebble, in one run, with the workloads of
 // LevelDB's db_bench.
 //
-// It prints a Markdown table; --json keeps all figures. Kvbench faults measures
-// what a page trap costs on this machine.
+// It prints a Markdown table; --json keeps all figures. Kvbench ltm and big do the
+// same for stores that are larger than their memory, and check them; kvbench
+// faults measures what a page trap costs on this machine.
 package main
 
 import (
@@ -89,7 +90,7 @@ Without flags it runs the canonical list.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(newFaultsCommand())
+	cmd.AddCommand(newLTMCommand(), newBigCommand(), newFaultsCommand(), newChildCommand())
 	f.define(cmd)
 	return cmd
 }
@@ -130,7 +131,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if out := terminal(cmd); out != nil {
 		c.Progress = out
 	}
-	save, err := f.openJSON() // before the run: it would be a pity after it
+	save, err := openFor("json", f.json, (*bench.Report).WriteJSON) // before the run: it would be a pity after it
 	if err != nil {
 		return err
 	}
@@ -175,17 +176,17 @@ func parseBytes(flag, s string) (uint64, error) {
 	return n, nil
 }
 
-// openJSON opens the file for all figures, if there is to be one. What it
-// returns writes it, over what it held.
-func (f *flags) openJSON() (save func(*bench.Report) error, err error) {
-	if f.json == "" {
-		return func(*bench.Report) error { return nil }, nil
+// openFor opens the file that a flag names, if it does. What it returns writes a
+// report to it, over what it held.
+func openFor[R any](flag, name string, write func(R, io.Writer) error) (save func(R) error, err error) {
+	if name == "" {
+		return func(R) error { return nil }, nil
 	}
-	file, err := os.OpenFile(f.json, os.O_CREATE|os.O_WRONLY, 0o666)
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o666)
 	if err != nil {
-		return nil, fmt.Errorf("--json: %w", err)
+		return nil, fmt.Errorf("--%s: %w", flag, err)
 	}
-	return func(r *bench.Report) error {
-		return errors.Join(file.Truncate(0), r.WriteJSON(file), file.Close())
+	return func(r R) error {
+		return errors.Join(file.Truncate(0), write(r, file), file.Close())
 	}, nil
 }

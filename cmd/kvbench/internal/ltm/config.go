@@ -1,0 +1,135 @@
+package ltm
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/keys"
+	"faultline/store"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Config is what a run is made of. Its JSON form is part of a Report.
+type Config struct {
+	Engines    []string   `json:"engines"`
+	Workloads  []Workload `json:"workloads"`
+	DataBytes  int64      `json:"data_bytes"` // keys and values together
+	KeyBytes   int        `json:"key_bytes"`
+	ValueBytes int        `json:"value_bytes"`
+	Memory     int64      `json:"memory_bytes"` // for each engine
+	Cgroup     int64      `json:"cgroup_bytes"` // for each child; 0 = none is made
+
+	Compressible bool          `json:"compressible"`
+	Sequential   bool          `json:"load_sequential"` // load keys in order, not in random order
+	FreeLoad     bool          `json:"load_free"`       // load outside of the cgroup
+	BatchEntries int           `json:"load_batch"`
+	Warmup       time.Duration `json:"warmup_ns"`
+	Duration     time.Duration `json:"duration_ns"` // timed, of each workload but readseq
+	KillAfter    time.Duration `json:"kill_after_ns"`
+	Series       bool          `json:"series"` // keep what workloads that write do each second
+	Reps         int           `json:"reps"`
+	Seed         uint64        `json:"seed"`
+
+	PebbleBloom    bool   `json:"pebble_bloom"`
+	PebbleMemTable uint64 `json:"pebble_memtable_bytes"` // 0 = by the memory, see pebbleMemTable
+
+	Dir      string    `json:"-"` // where a directory is made and removed
+	Child    []string  `json:"-"` // the command that runs RunChild
+	Progress io.Writer `json:"-"` // a terminal, or nil
+}
+
+// A ConfigError says which part of a Config does not make a run.
+type ConfigError struct{ Reason string }
+
+func (e *ConfigError) Error() string { return e.Reason }
+
+func refuse(format string, args ...any) error {
+	return &ConfigError{fmt.Sprintf(format, args...)}
+}
+
+const (
+	baselineEngine = "pebble" // what ratios are to
+
+	minMemoryBytes = store.MinMemoryBudget
+	minCgroupBytes = 16 << 20 // the Go runtime and the histograms take some
+
+	// A Pebble memtable is this part of the memory, and no more than CockroachDB's:
+	// with two of them waiting for a flush a good half is left for the cache.
+	memTablePart = 8
+	maxMemTable  = 64 << 20
+)
+
+func (c *Config) check() error {
+	if len(c.Engines) == 0 {
+		return refuse("no engine: have %s", strings.Join(engine.Names, ", "))
+	}
+	for i, name := range c.Engines {
+		if !slices.Contains(engine.Names, name) {
+			return refuse("unknown engine %q: have %s", name, strings.Join(engine.Names, ", "))
+		}
+		if slices.Contains(c.Engines[:i], name) {
+			return refuse("engine %s is named twice", name)
+		}
+	}
+	switch {
+	case c.KeyBytes < 1 || c.KeyBytes > store.MaxKeyBytes:
+		return refuse("key size is %d: want 1 to %d", c.KeyBytes, store.MaxKeyBytes)
+	case c.ValueBytes < idBytes || c.KeyBytes+c.ValueBytes > store.MaxEntryBytes:
+		return refuse("value size is %d: want %d to %d, so that it names its write and fits an entry with its key",
+			c.ValueBytes, idBytes, store.MaxEntryBytes-c.KeyBytes)
+	case c.Memory < minMemoryBytes:
+		return refuse("memory is %s: want at least %s", humanize.IBytes(uint64(max(c.Memory, 0))), humanize.IBytes(minMemoryBytes))
+	case c.Cgroup != 0 && c.Cgroup < minCgroupBytes:
+		return refuse("cgroup is %s: want at least %s", humanize.IBytes(uint64(max(c.Cgroup, 0))), humanize.IBytes(minCgroupBytes))
+	case c.BatchEntries < 1:
+		return refuse("batch is %d: want at least 1", c.BatchEntries)
+	case c.Reps < 1:
+		return refuse("reps is %d: want at least 1", c.Reps)
+	case c.Warmup < 0 || c.Duration <= 0 || c.KillAfter < 0:
+		return refuse("times are %v, %v and %v: want a duration above 0, and a warmup and a time to kill of none or more",
+			c.Warmup, c.Duration, c.KillAfter)
+	case c.n() < maxClients:
+		return refuse("data is %s, which is %d keys: want at least %d", humanize.IBytes(uint64(max(c.DataBytes, 0))), c.n(), maxClients)
+	case !c.space().Fits():
+		return refuse("key size is %d: too short for %d keys", c.KeyBytes, c.n())
+	}
+	if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
+		return refuse("dir is %q: want a directory that is there", c.Dir)
+	}
+	return nil
+}
+
+func (c *Config) entryBytes() int64 { return int64(c.KeyBytes + c.ValueBytes) }
+
+// n is how many keys make the data.
+func (c *Config) n() int64 { return c.DataBytes / c.entryBytes() }
+
+func (c *Config) space() keys.Space { return keys.Space{N: uint64(c.n()), Bytes: c.KeyBytes} }
+
+func (c *Config) setup() engine.Setup {
+	return engine.Setup{MemoryBytes: c.Memory, PebbleMemTable: c.pebbleMemTable(), PebbleBloom: c.PebbleBloom}
+}
+
+func (c *Config) pebbleMemTable() uint64 {
+	if c.PebbleMemTable != 0 {
+		return c.PebbleMemTable
+	}
+	return uint64(min(c.Memory/memTablePart, maxMemTable))
+}
+
+// heapLimit is GOMEMLIMIT of a child: what its cgroup leaves when all that its
+// engine keeps elsewhere is there.
+func (c *Config) heapLimit(e engine.Engine) int64 {
+	all := c.Cgroup
+	if all == 0 {
+		all = c.Memory + c.Memory/5
+	}
+	const least = 16 << 20
+	return max(all-e.OffHeapBytes(), least)
+}

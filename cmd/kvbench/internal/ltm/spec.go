@@ -1,0 +1,76 @@
+package ltm
+
+import (
+	"time"
+
+	"faultline/cmd/kvbench/internal/cgroup"
+	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/figure"
+	"faultline/cmd/kvbench/internal/keys"
+)
+
+// What a child is to do.
+const (
+	stepLoad  = "load"
+	stepRun   = "run"
+	stepCheck = "check"
+)
+
+// A Spec is what a child gets to do.
+type Spec struct {
+	Step         string        `json:"step"`
+	Engine       string        `json:"engine"`
+	Setup        engine.Setup  `json:"setup"`
+	Dir          string        `json:"dir"`
+	Space        keys.Space    `json:"space"`
+	ValueBytes   int           `json:"value_bytes"`
+	Compressible bool          `json:"compressible"`
+	Seed         uint64        `json:"seed"`
+	Sequential   bool          `json:"sequential"`    // load
+	BatchEntries int           `json:"batch_entries"` // load
+	Workload     Workload      `json:"workload"`      // run
+	Warmup       time.Duration `json:"warmup"`        // run
+	Duration     time.Duration `json:"duration"`      // run
+	Series       bool          `json:"series"`        // run
+	StepSeed     uint64        `json:"step_seed"`     // run: of this step's draws
+	History      history       `json:"history"`       // of steps that have written before
+	Killed       bool          `json:"killed"`        // check: the last one was
+}
+
+// A Result is what a child answers.
+type Result struct {
+	Ops     uint64 `json:"ops"` // timed
+	Puts    uint64 `json:"puts"`
+	Found   uint64 `json:"found"`
+	Entries uint64 `json:"entries"`
+
+	Seconds       float64 `json:"seconds"`
+	OpenSeconds   float64 `json:"open_seconds"`
+	SettleSeconds float64 `json:"settle_seconds"`
+	CloseSeconds  float64 `json:"close_seconds"`
+
+	Run     Usage          `json:"run"`    // while the clients were timed
+	Settle  Usage          `json:"settle"` // and while what they wrote was settled
+	Memory  Memory         `json:"memory"` // at the end, before the store was closed
+	Latency figure.Latency `json:"latency"`
+
+	Done   []uint64 `json:"done,omitempty"` // for each client, all its writes
+	Check  *Check   `json:"check,omitempty"`
+	Series []Second `json:"series,omitempty"`
+}
+
+// A Phase is what one child came to, with what its parent has seen.
+type Phase struct {
+	Step     string   `json:"step"`
+	Workload Workload `json:"workload"`
+	Engine   string   `json:"engine"`
+	Rep      int      `json:"rep"`   // from 1
+	Place    int      `json:"place"` // 1 = this engine was first
+	Result
+	Cgroup      *cgroup.Stats `json:"cgroup,omitempty"`
+	CgroupBytes int64         `json:"cgroup_bytes"`
+	HeapLimit   int64         `json:"gomemlimit_bytes"`
+	CachedBytes int64         `json:"cached_before_bytes"` // of the store's files in the page cache, when the child began
+	DiskBytes   int64         `json:"disk_bytes"`          // of the store, afterwards
+	Failed      string        `json:"failed,omitempty"`
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"faultline/cmd/kvbench/internal/cgroup"
+	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/ltm"
+
+	"github.com/spf13/cobra"
+)
+
+// ltmFlags are an ltm.Config as the command line has it.
+type ltmFlags struct {
+	workloads                      []string
+	memory, data, cgroup, memTable string
+	dataFactor                     float64
+	noCgroup                       bool
+	load                           string
+	json, series                   string
+	ltm.Config
+}
+
+// childCommand is what kvbench starts itself with.
+const childCommand = "ltm-child"
+
+// ltmWorkloads are what runs without flags.
+var ltmWorkloads = []string{
+	"readrandom", "readrandom@16", "readzipf", "readzipf@16", "readseq", "overwrite", "overwrite@4", "mixed@4",
+}
+
+func newLTMCommand() *cobra.Command {
+	f := ltmFlags{}
+	cmd := &cobra.Command{
+		Use:   "ltm",
+		Short: "Measure stores that are larger than their memory",
+		Long: `Ltm measures Faultline beside Pebble and bbolt on a store that is some times
+larger than the memory that each may have. Each phase runs in a process of its
+own, in a memory cgroup that counts the page cache too. At the end every key is
+checked, and again after a process that was writing has been killed.
+
+The cgroup needs root, or a cgroup v2 that is delegated to the user.`,
+		Example: `  kvbench ltm --memory 128MiB --data-factor 10
+  kvbench ltm --engines faultline,pebble --workloads readrandom@16,mixed@4 --reps 3
+  kvbench ltm --engines faultline --memory 256MiB --data-factor 2 \
+      --workloads readwrite@8 --duration 10m --warmup 0s --series latency.csv`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.define(cmd, ltmDefaults{
+		engines: engine.Names, workloads: ltmWorkloads, memory: "128MiB", reps: 1,
+	})
+	return cmd
+}
+
+// newBigCommand is ltm with other defaults.
+func newBigCommand() *cobra.Command {
+	f := ltmFlags{}
+	cmd := &cobra.Command{
+		Use:   "big",
+		Short: "Load, use, kill and check one large store",
+		Long: `Big is kvbench ltm on Faultline alone with a store of 16 GiB: it is loaded, read
+and written at random, scanned, killed and checked, key by key. What counts is
+that memory stays bounded and that nothing is lost.`,
+		Example: `  kvbench big --data 16GiB --memory 512MiB
+  kvbench big --data 2GiB --memory 64MiB --engines bbolt --load sequential`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.define(cmd, ltmDefaults{
+		engines: []string{"faultline"}, memory: "512MiB", data: "16GiB", reps: 1,
+		workloads: []string{"readrandom@16", "overwrite@4", "mixed@4", "readseq"},
+	})
+	return cmd
+}
+
+// newChildCommand is what a run of ltm starts for each phase.
+func newChildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    childCommand,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return failed(ltm.RunChild(cmd.Context(), os.Stdin, os.Stdout))
+		},
+	}
+}
+
+// ltmDefaults are what ltm and big differ in.
+type ltmDefaults struct {
+	engines, workloads []string
+	memory, data       string
+	reps               int
+}
+
+func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringSliceVar(&f.Engines, "engines", d.engines, "what to measure: "+strings.Join(engine.Names, ", "))
+	fs.StringSliceVar(&f.workloads, "workloads", d.workloads,
+		"what to do after the load, in this order: "+strings.Join(ltm.WorkloadNames(), ", ")+"; name@N for N threads")
+	fs.StringVar(&f.memory, "memory", d.memory, "memory of each engine")
+	fs.Float64Var(&f.dataFactor, "data-factor", 10, "the data is this many times the memory")
+	fs.StringVar(&f.data, "data", d.data, "the data, keys and values together; wins over --data-factor")
+	fs.StringVar(&f.cgroup, "cgroup", "", "memory of each process, page cache counted (default 1.2 times --memory)")
+	fs.BoolVar(&f.noCgroup, "no-cgroup", false, "do not bound the processes: the page cache then is no part of --memory")
+	fs.IntVar(&f.KeyBytes, "key-size", 16, "bytes in a key")
+	fs.IntVar(&f.ValueBytes, "value-size", 100, "bytes in a value")
+	fs.BoolVar(&f.Compressible, "compressible", false, "make values that compress to half")
+	fs.StringVar(&f.load, "load", "random", "order of the load: random or sequential")
+	fs.BoolVar(&f.FreeLoad, "load-free", false, "load outside of the cgroup")
+	fs.IntVar(&f.BatchEntries, "load-batch", 1000, "entries in a batch of the load")
+	fs.DurationVar(&f.Warmup, "warmup", 5*time.Second, "before a workload is timed")
+	fs.DurationVar(&f.Duration, "duration", 30*time.Second, "that a workload is timed, but for readseq")
+	fs.DurationVar(&f.KillAfter, "kill-after", 5*time.Second, "kill a process that has written for this long; 0 = none")
+	fs.StringVar(&f.series, "series", "",
+		"write what workloads that write do in each second to this file, and curves of it to SVG files beside it")
+	fs.IntVar(&f.Reps, "reps", d.reps, "how often all is done")
+	fs.Uint64Var(&f.Seed, "seed", 1, "of keys and values")
+	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
+	fs.StringVar(&f.json, "json", "", "write all figures to this file")
+	fs.BoolVar(&f.PebbleBloom, "pebble-bloom", true, "give Pebble bloom filters of 10 bits a key")
+	fs.StringVar(&f.memTable, "pebble-memtable", "", "size of Pebble's memtables (default an eighth of --memory, up to 64MiB)")
+}
+
+func (f *ltmFlags) run(cmd *cobra.Command) error {
+	c, err := f.config()
+	if err != nil {
+		return err
+	}
+	if out := terminal(cmd); out != nil {
+		c.Progress = out
+	}
+	saveJSON, err := openFor("json", f.json, (*ltm.Report).WriteJSON)
+	if err != nil {
+		return err
+	}
+	saveSeries, err := openFor("series", f.series, (*ltm.Report).WriteSeries)
+	if err != nil {
+		return err
+	}
+	report, err := ltm.Run(cmd.Context(), c)
+	if refused := new(ltm.ConfigError); errors.As(err, &refused) {
+		return err
+	}
+	if errors.Is(err, cgroup.ErrUnavailable) {
+		err = fmt.Errorf("%w; run kvbench as root, or with systemd-run --user --scope -p Delegate=yes, or with --no-cgroup", err)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	errs := []error{saveJSON(report), saveSeries(report)}
+	if f.series != "" {
+		errs = append(errs, report.DrawSeries(strings.TrimSuffix(f.series, filepath.Ext(f.series))))
+	}
+	return failed(errors.Join(append(errs, report.WriteMarkdown(cmd.OutOrStdout()), report.Failures())...))
+}
+
+// config turns the flags that are words into the figures that they mean.
+func (f *ltmFlags) config() (c ltm.Config, err error) {
+	c = f.Config
+	if c.Workloads, err = ltm.ParseWorkloads(f.workloads); err != nil {
+		return c, err
+	}
+	if c.Memory, err = parseSize("memory", f.memory, 0); err != nil {
+		return c, err
+	}
+	if !(f.dataFactor > 0 && f.dataFactor < 1e6) {
+		return c, fmt.Errorf("invalid argument %v for --data-factor: want above 0", f.dataFactor)
+	}
+	if c.DataBytes, err = parseSize("data", f.data, int64(f.dataFactor*float64(c.Memory))); err != nil {
+		return c, err
+	}
+	if c.Cgroup, err = parseSize("cgroup", f.cgroup, c.Memory+c.Memory/5); err != nil {
+		return c, err
+	}
+	if f.noCgroup {
+		c.Cgroup = 0
+	}
+	memTable, err := parseSize("pebble-memtable", f.memTable, 0)
+	if err != nil {
+		return c, err
+	}
+	c.PebbleMemTable = uint64(memTable)
+	switch f.load {
+	case "random":
+	case "sequential":
+		c.Sequential = true
+	default:
+		return c, fmt.Errorf("invalid argument %q for --load: want random or sequential", f.load)
+	}
+	c.Series = f.series != ""
+	self, err := os.Executable()
+	c.Child = []string{self, childCommand}
+	return c, err
+}
+
+// parseSize is parseBytes with a default for an empty word.
+func parseSize(flag, s string, byDefault int64) (int64, error) {
+	if s == "" {
+		return byDefault, nil
+	}
+	n, err := parseBytes(flag, s)
+	return int64(n), err
+}
