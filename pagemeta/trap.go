@@ -125,8 +125,7 @@ func (t *Table) Ask(id PageID, heat Heat) error {
 	return t.loadPage(id)
 }
 
-// fetch brings the locked, Absent page id into memory, protected by the same
-// call that installs it: between two calls a store could slip through.
+// fetch brings the locked, Absent page id into memory.
 func (t *Table) fetch(id PageID) error {
 	image := &zeroPage
 	if !t.load(id).fresh() {
@@ -136,6 +135,12 @@ func (t *Table) fetch(id PageID) error {
 			return err
 		}
 	}
+	return t.install(id, image)
+}
+
+// install puts image into the arena as the locked, Absent page id, protected by the
+// same call: between two calls a store could slip through.
+func (t *Table) install(id PageID, image *Page) error {
 	t.changes(id)
 	if err := t.arena.fd.Copy(t.arena.addr(id), image[:], true); err != nil {
 		return fmt.Errorf("load page %d: %w", id, err)

@@ -20,7 +20,7 @@ type merger struct {
 }
 
 // mergeLeaves is how many leaves are done in one stay inside the gate.
-const mergeLeaves = 64
+const mergeLeaves = 128
 
 func (m *merger) start(db *DB) {
 	m.kick = make(chan struct{}, 1)
@@ -101,6 +101,7 @@ func (db *DB) mergeClosed(ctx context.Context) error {
 	leaves := db.tree.Closed()
 	for len(leaves) > 0 {
 		n := min(mergeLeaves, len(leaves))
+		db.tree.AskMany(leaves[:n])
 		credits, err := db.flusher.Begin(ctx, n+n/4, 0)
 		if err != nil {
 			return err

@@ -95,6 +95,9 @@ func (r *run) make(c Change) int {
 	return -1
 }
 
+// AskMany has leaves read together, which ascend, and will be absorbed into next.
+func (t *Tree) AskMany(leaves []pagemeta.PageID) { t.pages.AskMany(leaves, pagemeta.Warm) }
+
 // Absorb has leaf id take in the changes beside it, if it still has some. It is a
 // change like any other, and may split the leaf.
 func (t *Tree) Absorb(op *Op, id pagemeta.PageID) error {

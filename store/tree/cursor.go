@@ -25,6 +25,7 @@ type Cursor struct {
 
 	way    [maxHeight]bend // by level, 1 and above; the way to leaf
 	height int
+	ahead  ahead
 }
 
 // A bend is an inner node that the cursor came by.
@@ -129,6 +130,7 @@ func (c *Cursor) Prev() bool { return c.settle(c.at-1, -1) }
 
 func (c *Cursor) seek(key []byte, dir int) bool {
 	c.key, c.ok, c.err = append(c.key[:0], key...), false, nil
+	c.ahead.steps = 0
 	return c.enter() && c.settle(c.place(dir), dir)
 }
 
@@ -235,6 +237,9 @@ func (c *Cursor) tryStep(dir int) (next step, trap pagemeta.Trap) {
 			return s, trap
 		}
 		b.index = index
+		if level == 1 {
+			c.readAhead(b, n, dir)
+		}
 		return c.down(child, v, level, dir), trap
 	}
 	c.height = 0

@@ -85,12 +85,12 @@ func (t *Tree) takePair(c *change, p *pair, level int) step {
 		return step{kind: damaged, page: p.parent}
 	}
 	for i, id := range [2]pagemeta.PageID{p.left, p.right} {
-		if t.pages.Marked(id) {
-			p.marked = true // it is not worth the trouble
-		}
 		v, s := t.copyNode(c, id)
 		if s != done {
 			return s
+		}
+		if t.pages.Marked(id) { // after the version: a mark that comes later changes it
+			p.marked = true
 		}
 		p.versions[i] = v
 		p.empty = p.empty || c.copied.count() == 0

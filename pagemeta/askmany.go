@@ -1,0 +1,38 @@
+package pagemeta
+
+// A ManyReader is an Owner that reads many pages faster than one after the other.
+type ManyReader interface {
+	// ReadPages is ReadPage of each of ids, which ascend and are locked. It hands
+	// each image to take, in order, with its index in ids, or why there is none.
+	// take may change the image and must not keep it.
+	ReadPages(ids []PageID, take func(i int, image *Page, err error))
+}
+
+// AskMany is Ask of each of ids, which ascend, for who will touch them all soon: those
+// that are not in memory are read together. It is speed and nothing else: what it
+// cannot load, and what somebody else has locked, it leaves to Ask.
+func (t *Table) AskMany(ids []PageID, heat Heat) {
+	reader, ok := t.Owner.(ManyReader)
+	if !ok || t.TrapOnly || t.enter() != nil {
+		return
+	}
+	defer t.leave()
+	locked := make([]PageID, 0, len(ids))
+	for _, id := range ids {
+		m := &t.metas[id].word
+		w := Word(m.Load())
+		if w.State() == Absent && !w.locked() && !w.fresh() &&
+			m.CompareAndSwap(uint64(w), uint64(w|lockBit|Word(heat)<<heatShift)) {
+			locked = append(locked, id)
+		}
+	}
+	if missing := int64(len(locked)); t.Memory > 0 && t.free() < missing {
+		t.makeFree(missing, missing)
+	}
+	reader.ReadPages(locked, func(i int, image *Page, err error) {
+		if err == nil {
+			_ = t.install(locked[i], image) // Ask will say what it is
+		}
+		t.unlock(locked[i])
+	})
+}
