@@ -14,8 +14,8 @@ import (
 )
 
 // TestReadPages reads random sets of pages, dense and sparse, of a store in which
-// some pages are damaged, and compares each page and each error with what ReadPage
-// says.
+// some pages are damaged and some are older versions of themselves, and compares
+// each page and each error with what ReadPage says.
 func TestReadPages(t *testing.T) {
 	rng := rand.New(rand.NewPCG(campaign.Seed(t), 1))
 	r := newRig(t, memdisk.New())
@@ -24,9 +24,14 @@ func TestReadPages(t *testing.T) {
 	r.writeAll()
 	r.checkpoint()
 	defer r.close()
+	older := slices.Clone(r.fs.Bytes(r.path("data")))
+	r.writeAll()
+	r.checkpoint()
 	data := r.fs.Bytes(r.path("data"))
 	for range 5 {
 		data[rng.IntN(r.pages)*pagemeta.PageBytes+100]++
+		at := (1 + rng.IntN(r.pages-1)) * pagemeta.PageBytes
+		copy(data[at:at+pagemeta.PageBytes], older[at:])
 	}
 	want := pagemeta.NewPage()
 	for _, share := range []float64{0.01, 0.1, 0.3, 0.8, 1} {

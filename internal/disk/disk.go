@@ -45,7 +45,8 @@ type FS interface {
 	Lock(name string) (io.Closer, error)
 }
 
-// A File is an open file. ReadAt and WriteAt may be called concurrently.
+// A File is an open file. ReadAt and WriteAt may be called concurrently, and Close
+// when no other call is under way.
 // WriteAt writes all of p or fails; after an error the whole range is in doubt.
 type File interface {
 	ReadAt(p []byte, off int64) (n int, err error)
