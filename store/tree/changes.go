@@ -206,13 +206,16 @@ func (c *changes) beside(dst []Change, leaf pagemeta.PageID) []Change {
 // there is no room. The caller has the leaf's latch.
 func (c *changes) add(leaf pagemeta.PageID, key, value []byte) bool {
 	g := &c.gens[c.open.Load()]
-	head, have := g.head(leaf), 0
+	head, have, newest := g.head(leaf), 0, true
 	for at := head; at != 0; {
 		next, k, v, _, _ := g.record(at)
-		if string(k) == string(key) && value != nil && len(value) <= int(le.Uint16(g.mem[at+8:])) {
-			le.PutUint16(g.mem[at+6:], uint16(len(value)))
-			copy(g.mem[at+recordAt+len(k):], value)
-			return true
+		if newest && string(k) == string(key) {
+			if value != nil && len(value) <= int(le.Uint16(g.mem[at+8:])) {
+				le.PutUint16(g.mem[at+6:], uint16(len(value)))
+				copy(g.mem[at+recordAt+len(k):], value)
+				return true
+			}
+			newest = false // what is older of this key counts no more
 		}
 		have += recordAt + len(k) + len(v)
 		at = next

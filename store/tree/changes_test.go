@@ -1,0 +1,84 @@
+package tree
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"faultline/internal/campaign"
+	"faultline/pagemeta"
+)
+
+// TestChanges puts and deletes at random beside a few leaves, and compares what the
+// buffer says with maps: key by key, and leaf by leaf, over both generations; full
+// ones turn, are forgotten leaf by leaf, and are given back.
+func TestChanges(t *testing.T) {
+	tr, _ := newTree(t, 100, false)
+	rng := rand.New(rand.NewPCG(campaign.Seed(t), 1))
+	if err := tr.Defer(64<<10, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	c := &tr.changes
+	type place struct {
+		leaf pagemeta.PageID
+		key  string
+	}
+	want := map[place][]byte{} // nil: deleted
+	refused, turns := 0, 0
+	for n := range campaign.Scale(t, 30_000) {
+		p := place{pagemeta.PageID(3 + rng.IntN(40)), fmt.Sprintf("key%d", rng.IntN(12))}
+		var value []byte
+		if rng.IntN(3) > 0 {
+			value = bytes.Repeat([]byte{byte(n)}, rng.IntN(300))
+		}
+		if c.add(p.leaf, []byte(p.key), value) {
+			want[p] = value
+		} else {
+			refused++
+			leaf := p.leaf
+			c.forget(leaf) // as if it had taken them in
+			for p := range want {
+				if p.leaf == leaf {
+					delete(want, p)
+				}
+			}
+		}
+		if _, full := tr.Deferring(); full {
+			turns++
+			tr.Turn(uint64(n))
+			for _, leaf := range tr.Closed() {
+				c.forget(leaf)
+				for p := range want {
+					if p.leaf == leaf {
+						delete(want, p)
+					}
+				}
+			}
+			if err := tr.Done(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		value, deleted, found := c.find(p.leaf, []byte(p.key))
+		if v, ok := want[p]; ok != found || deleted != (ok && v == nil) || !bytes.Equal(value, v) {
+			t.Fatalf("change %d: %v is %q, deleted %t, found %t; want %q, %t", n, p, value, deleted, found, v, ok)
+		}
+		if n%50 == 0 {
+			leaf, keys := p.leaf, map[string][]byte{}
+			for _, ch := range c.beside(nil, leaf) {
+				if _, newer := keys[string(ch.Key)]; !newer {
+					keys[string(ch.Key)] = ch.Value
+				}
+			}
+			for p, v := range want {
+				if got, ok := keys[p.key]; p.leaf == leaf && (!ok || (got == nil) != (v == nil) || !bytes.Equal(got, v)) {
+					t.Fatalf("change %d: beside leaf %d: %s is %q, %t; want %q", n, leaf, p.key, got, ok, v)
+				}
+			}
+		}
+	}
+	if refused == 0 || turns == 0 {
+		t.Errorf("%d refused, %d turns", refused, turns)
+	}
+}
