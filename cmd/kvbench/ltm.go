@@ -106,7 +106,7 @@ func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
 		"what to do after the load, in this order: "+strings.Join(ltm.WorkloadNames(), ", ")+"; name@N for N threads")
 	fs.StringVar(&f.memory, "memory", d.memory, "memory of each engine")
 	fs.Float64Var(&f.dataFactor, "data-factor", 10, "the data is this many times the memory")
-	fs.StringVar(&f.data, "data", d.data, "the data, keys and values together; wins over --data-factor")
+	fs.StringVar(&f.data, "data", d.data, "the data, keys and values together, instead of --data-factor")
 	fs.StringVar(&f.cgroup, "cgroup", "", "memory of each process, page cache counted (default 1.2 times --memory)")
 	fs.BoolVar(&f.noCgroup, "no-cgroup", false, "do not bound the processes: the page cache then is no part of --memory")
 	fs.IntVar(&f.KeyBytes, "key-size", 16, "bytes in a key")
@@ -126,6 +126,8 @@ func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
 	fs.StringVar(&f.json, "json", "", "write all figures to this file")
 	fs.BoolVar(&f.PebbleBloom, "pebble-bloom", true, "give Pebble bloom filters of 10 bits a key")
 	fs.StringVar(&f.memTable, "pebble-memtable", "", "size of Pebble's memtables (default an eighth of --memory, up to 64MiB)")
+	cmd.MarkFlagsMutuallyExclusive("cgroup", "no-cgroup")
+	cmd.MarkFlagsMutuallyExclusive("data", "data-factor")
 }
 
 func (f *ltmFlags) run(cmd *cobra.Command) error {

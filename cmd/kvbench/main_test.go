@@ -9,6 +9,14 @@ import (
 	"testing"
 )
 
+// TestMain has the test binary be kvbench where kvbench has started itself.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == childCommand {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
 // TestCommandLine checks exit codes, and that an error is one line that says
 // what is wrong.
 func TestCommandLine(t *testing.T) {
@@ -31,6 +39,23 @@ func TestCommandLine(t *testing.T) {
 		{"--pebble-memtable 0", exitUsage, `"0" for --pebble-memtable`},
 		{"--dir no/such/dir", exitUsage, `dir is "no/such/dir"`},
 		{"--json no/such/dir/f", exitUsage, "--json: open no/such/dir/f"},
+		{"ltm more", exitUsage, `unknown command "more"`},
+		{"ltm --bogus", exitUsage, "unknown flag: --bogus"},
+		{"ltm --engines rocks", exitUsage, `unknown engine "rocks": have faultline, pebble, bbolt`},
+		{"ltm --workloads fillseq", exitUsage, `unknown workload "fillseq"`},
+		{"ltm --memory lots", exitUsage, `"lots" for --memory`},
+		{"ltm --memory 1MiB", exitUsage, "memory is 1.0 MiB"},
+		{"ltm --data-factor 0", exitUsage, "0 for --data-factor"},
+		{"ltm --data-factor NaN", exitUsage, "NaN for --data-factor"},
+		{"ltm --data 1B", exitUsage, "data is 1 B, which is 0 keys"},
+		{"ltm --cgroup 1MiB", exitUsage, "cgroup is 1.0 MiB"},
+		{"ltm --cgroup 64MiB --no-cgroup", exitUsage, "[cgroup no-cgroup]"},
+		{"ltm --data 1GiB --data-factor 2", exitUsage, "[data data-factor]"},
+		{"ltm --load slow", exitUsage, `"slow" for --load: want random or sequential`},
+		{"ltm --pebble-memtable none", exitUsage, `"none" for --pebble-memtable`},
+		{"ltm --json no/such/dir/f", exitUsage, "--json: open no/such/dir/f"},
+		{"ltm --series no/such/dir/f", exitUsage, "--series: open no/such/dir/f"},
+		{"big --dir no/such/dir", exitUsage, `dir is "no/such/dir"`},
 		{"--workloads fillseq --n 10 --reps 1 --cpuprofile no/such/dir/f", exitFailed, "cpu profile: open no/such/dir/f"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -63,5 +88,32 @@ func TestSmallRun(t *testing.T) {
 	text, err := os.ReadFile(figures)
 	if err != nil || !json.Valid(text) {
 		t.Errorf("figures: %v, valid JSON %t", err, json.Valid(text))
+	}
+}
+
+// TestLargerThanMemory runs the whole command with processes of its own: tables, figures,
+// and a series with its drawing.
+func TestLargerThanMemory(t *testing.T) {
+	dir := t.TempDir()
+	figures, series := filepath.Join(dir, "figures.json"), filepath.Join(dir, "series.csv")
+	args := []string{
+		"big", "--engines", "pebble", "--memory", "16MiB", "--data", "1MiB", "--no-cgroup", "--workloads", "mixed@2",
+		"--warmup", "0s", "--duration", "100ms", "--kill-after", "10ms", "--dir", t.TempDir(), "--json", figures, "--series", series,
+	}
+	var stdout, stderr bytes.Buffer
+	if code := kvbench(t.Context(), args, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+		t.Fatalf("exit %d, %s", code, stderr.String())
+	}
+	if !strings.HasPrefix(stdout.String(), "| workload ") || strings.Count(stdout.String(), " whole |") != 2 {
+		t.Errorf("no tables, or not two whole stores: %s", stdout.String())
+	}
+	text, err := os.ReadFile(figures)
+	if err != nil || !json.Valid(text) {
+		t.Errorf("figures: %v, valid JSON %t", err, json.Valid(text))
+	}
+	for _, name := range []string{series, filepath.Join(dir, "series-pebble-mixed@2-1.svg")} {
+		if info, err := os.Stat(name); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v, want a file with something in it", name, err)
+		}
 	}
 }

@@ -83,6 +83,7 @@ const disk = "/disk"
 func mountAll() error {
 	for _, m := range []struct{ kind, dir string }{
 		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"},
+		{"cgroup2", "/sys/fs/cgroup"},
 	} {
 		if err := mount(m.kind, m.kind, m.dir); err != nil {
 			return err

@@ -46,7 +46,9 @@ var arrows = map[string][]string{
 	"server/resp/resptest": nil,
 	"server":               {"server/resp", "store"},
 	"cmd/kvd":              {"server", "store"},
-	"cmd/kvbench":          {"cmd/kvbench/internal/bench", "cmd/kvbench/internal/faults"},
+	"cmd/kvbench": {
+		"cmd/kvbench/internal/bench", "cmd/kvbench/internal/cgroup", "cmd/kvbench/internal/engine", "cmd/kvbench/internal/faults", "cmd/kvbench/internal/ltm",
+	},
 	"cmd/kvbench/internal/bench": {
 		"cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/keys", "cmd/kvbench/internal/table", "store",
 	},
@@ -57,8 +59,12 @@ var arrows = map[string][]string{
 	},
 	"cmd/kvbench/internal/figure": nil,
 	"cmd/kvbench/internal/keys":   nil,
-	"cmd/kvbench/internal/table":  nil,
-	"integration":                 nil,
+	"cmd/kvbench/internal/ltm": {
+		"cmd/kvbench/internal/cgroup", "cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure",
+		"cmd/kvbench/internal/keys", "cmd/kvbench/internal/table", "store",
+	},
+	"cmd/kvbench/internal/table": nil,
+	"integration":                nil,
 }
 
 // library are the packages that a program gets which embeds the store. They

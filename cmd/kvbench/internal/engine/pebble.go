@@ -85,7 +85,7 @@ func (e pebbleEngine) memTableOrigin() string {
 	if e.memTableBytes == 0 {
 		return ", the default"
 	}
-	return ", by flag"
+	return ", not the default"
 }
 
 func (e pebbleEngine) Open(dir string) (DB, error) {

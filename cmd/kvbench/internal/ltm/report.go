@@ -41,7 +41,8 @@ type EngineReport struct {
 type Row struct {
 	Workload     Workload       `json:"workload"`
 	Engine       string         `json:"engine"`
-	Reps         int            `json:"reps"` // that it did not fail in
+	Reps         int            `json:"reps"`   // that it did not fail in
+	Failed       int            `json:"failed"` // repetitions that it failed in
 	OpsPerSecond figure.Spread  `json:"ops_per_second"`
 	Latency      figure.Latency `json:"latency"` // of all repetitions together
 	CPUMicros    figure.Spread  `json:"cpu_us_per_op"`
@@ -51,7 +52,7 @@ type Row struct {
 	PeakRSS      figure.Spread  `json:"peak_rss_bytes"`
 	CgroupPeak   figure.Spread  `json:"cgroup_peak_bytes"`
 	AtLimit      figure.Spread  `json:"at_limit"`
-	OOMKills     int64          `json:"oom_kills"` // of all repetitions, failed ones too
+	OOMKills     int64          `json:"oom_kills"` // of those that failed
 	DiskBytes    figure.Spread  `json:"disk_bytes"`
 	OthersCores  figure.Spread  `json:"others_cores"`
 	Ratio        *figure.Spread `json:"ratio_to_pebble"` // of ops/s in the same repetition; nil without Pebble
@@ -109,7 +110,12 @@ func (p *Phase) opsPerSecond() float64 { return float64(p.Ops) / p.Seconds }
 func (r *Report) newRow(w Workload, name string, baseline map[int]float64) Row {
 	row := Row{Workload: w, Engine: name}
 	for i := range r.Phases {
-		if p := &r.Phases[i]; p.Workload == w && p.Engine == name && p.Cgroup != nil {
+		p := &r.Phases[i]
+		if p.Workload != w || p.Engine != name || p.Failed == "" {
+			continue
+		}
+		row.Failed++
+		if p.Cgroup != nil {
 			row.OOMKills += p.Cgroup.OOMKills
 		}
 	}
@@ -213,11 +219,14 @@ const disturbedCores = 0.5
 
 func (row *Row) cells() []string {
 	if row.Reps == 0 {
-		failed := "not run"
-		if row.OOMKills > 0 {
-			failed = "out of memory"
+		why := "not run"
+		switch {
+		case row.OOMKills > 0:
+			why = "out of memory"
+		case row.Failed > 0:
+			why = "failed"
 		}
-		return append([]string{row.Workload.String(), row.Engine, failed}, slices.Repeat([]string{"-"}, 11)...)
+		return append([]string{row.Workload.String(), row.Engine, why}, slices.Repeat([]string{"-"}, 11)...)
 	}
 	cpu := table.Digits(row.CPUMicros.Median)
 	if row.SettleMicros.Median > 0 {

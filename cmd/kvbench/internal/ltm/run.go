@@ -178,6 +178,9 @@ func (r *run) runWorkload(ctx context.Context, s *subject, p *Phase) error {
 	if err := r.child(ctx, spec, p, r.Cgroup, 0); err != nil {
 		return err
 	}
+	if p.Ops == 0 {
+		return errors.New("no operation ended in the time that was given")
+	}
 	if p.Workload.kind().writes() {
 		s.history = append(s.history, writes{spec.StepSeed, p.Done})
 	}
