@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestEngines does the same to a store of each engine and wants the same of it,
+// also after it was closed and opened again.
+func TestEngines(t *testing.T) {
+	for _, name := range Names {
+		t.Run(name, func(t *testing.T) {
+			e := New(name, Setup{MemoryBytes: 16 << 20, PebbleBloom: true})
+			if e.Name() != name || e.Version() == "" || len(e.Settings()) == 0 {
+				t.Errorf("%s %s, settings %v", e.Name(), e.Version(), e.Settings())
+			}
+			dir := t.TempDir()
+			db := open(t, e, dir)
+			fill(t, db)
+			look(t, db)
+			if err := errors.Join(db.Settle(t.Context()), db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second time nothing has changed
+				db = open(t, e, dir)
+				look(t, db)
+				if self, ok := db.(Checker); ok {
+					if err := self.Check(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func open(t *testing.T, e Engine, dir string) DB {
+	t.Helper()
+	db, err := e.Open(dir)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// entries are the keys 0 to entries-1, the last of which is put alone.
+const entries = 1000
+
+func keyOf(i int) []byte { return fmt.Appendf(nil, "%08d", i) }
+
+// fill writes some keys twice, with batches that are used again.
+func fill(t *testing.T, db DB) {
+	t.Helper()
+	b := db.NewBatch()
+	for _, value := range []string{"old", "new"} {
+		for i := range entries - 1 {
+			if err := b.Put(keyOf(i), []byte(value)); err != nil {
+				t.Fatal(err)
+			}
+			if i%100 != 99 && i != entries-2 {
+				continue
+			}
+			if err := b.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := db.Put(keyOf(entries-1), []byte("new"), false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func look(t *testing.T, db DB) {
+	t.Helper()
+	r := db.NewReader()
+	for i, want := range map[int]bool{0: true, entries / 2: true, entries - 1: true, entries: false} {
+		if found, err := r.Get(keyOf(i)); err != nil || found != want {
+			t.Errorf("key %d: found %t, %v", i, found, err)
+		}
+	}
+	it, err := db.NewIterator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []int{0, entries - 10, entries} {
+		i := from
+		ok := it.First()
+		if from > 0 {
+			ok = it.SeekGE(keyOf(from))
+		}
+		for ; ok; ok = it.Next() {
+			if string(it.Key()) != string(keyOf(i)) || string(it.Value()) != "new" {
+				t.Fatalf("from %d: %s = %q, want key %d", from, it.Key(), it.Value(), i)
+			}
+			i++
+		}
+		if i != entries {
+			t.Errorf("from %d: ends before %d", from, i)
+		}
+	}
+	if err := it.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBboltFreeList checks that a store that was closed has its free list in the
+// file: without it each Open would read the whole tree. While it is written to,
+// it has none.
+func TestBboltFreeList(t *testing.T) {
+	dir := t.TempDir()
+	e := New("bbolt", Setup{})
+	db := open(t, e, dir)
+	fill(t, db)
+	if hasFreeList(t, dir) {
+		t.Error("there is a free list after a put")
+	}
+	for range 2 { // the second time nothing has changed
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !hasFreeList(t, dir) {
+			t.Error("there is no free list after a close")
+		}
+		db = open(t, e, dir)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hasFreeList tells whether the newer meta page of a bbolt file refers to one
+// (bbolt/internal/common/meta.go).
+func hasFreeList(t *testing.T, dir string) bool {
+	t.Helper()
+	const listAt, txnAt, none = 48, 64, 1<<64 - 1
+	file, err := os.ReadFile(filepath.Join(dir, "bolt.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := func(page, at int) uint64 { return binary.NativeEndian.Uint64(file[page*os.Getpagesize()+at:]) }
+	newer := 0
+	if word(1, txnAt) > word(0, txnAt) {
+		newer = 1
+	}
+	return word(newer, listAt) != none
+}
