@@ -18,7 +18,8 @@ import (
 // ltmFlags are an ltm.Config as the command line has it.
 type ltmFlags struct {
 	workloads                      []string
-	memory, data, cgroup, memTable string
+	memory, data, cgroup           string
+	cache, memTable                string
 	dataFactor                     float64
 	noCgroup                       bool
 	load                           string
@@ -125,6 +126,8 @@ func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
 	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
 	fs.StringVar(&f.json, "json", "", "write all figures to this file")
 	fs.BoolVar(&f.PebbleBloom, "pebble-bloom", true, "give Pebble bloom filters of 10 bits a key")
+	fs.StringVar(&f.cache, "pebble-cache", "",
+		"Pebble's block cache, memtables taken out of it (default three quarters of --memory, as which the process takes about all of it)")
 	fs.StringVar(&f.memTable, "pebble-memtable", "", "size of Pebble's memtables (default an eighth of --memory, up to 64MiB)")
 	cmd.MarkFlagsMutuallyExclusive("cgroup", "no-cgroup")
 	cmd.MarkFlagsMutuallyExclusive("data", "data-factor")
@@ -183,6 +186,9 @@ func (f *ltmFlags) config() (c ltm.Config, err error) {
 	}
 	if f.noCgroup {
 		c.Cgroup = 0
+	}
+	if c.PebbleCache, err = parseSize("pebble-cache", f.cache, 0); err != nil {
+		return c, err
 	}
 	memTable, err := parseSize("pebble-memtable", f.memTable, 0)
 	if err != nil {

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -12,6 +13,7 @@ import (
 // A Setup says what an engine gets.
 type Setup struct {
 	MemoryBytes    int64  // of caches and buffers together
+	PebbleCache    int64  // bytes, 0 = MemoryBytes
 	PebbleMemTable uint64 // bytes, 0 = Pebble's default
 	PebbleBloom    bool
 }
@@ -25,7 +27,7 @@ func New(name string, s Setup) Engine {
 	case "faultline":
 		return faultline{s.MemoryBytes}
 	case "pebble":
-		return pebbleEngine{s.MemoryBytes, s.PebbleMemTable, s.PebbleBloom}
+		return pebbleEngine{cmp.Or(s.PebbleCache, s.MemoryBytes), s.PebbleMemTable, s.PebbleBloom}
 	case "bbolt":
 		return bboltEngine{}
 	}

@@ -17,7 +17,7 @@ import (
 const bloomBitsPerKey = 10
 
 type pebbleEngine struct {
-	memoryBytes   int64
+	cacheBytes    int64
 	memTableBytes uint64 // 0 = Pebble's default
 	bloom         bool
 }
@@ -29,7 +29,7 @@ func (pebbleEngine) Version() string { return moduleVersion("github.com/cockroac
 // in C's heap (pebble/internal/manual).
 func (e pebbleEngine) OffHeapBytes() int64 {
 	if usesCgo {
-		return e.memoryBytes
+		return e.cacheBytes
 	}
 	return 0
 }
@@ -38,10 +38,11 @@ func (pebbleEngine) Survives() bool { return false }
 
 // options returns the options of a store. Pebble takes the memory of its
 // memtables out of its block cache (pebble.DB.newMemTable, Cache.Reserve), so a
-// cache of the whole budget makes the sum of both the budget.
+// cache of the whole budget makes the sum of both the budget. What malloc and
+// Go's heap add to that is another matter: see Setup.PebbleCache.
 func (e pebbleEngine) options() *pebble.Options {
 	o := &pebble.Options{
-		CacheSize:          e.memoryBytes,
+		CacheSize:          e.cacheBytes,
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             silent{},
 		MemTableSize:       e.memTableBytes,

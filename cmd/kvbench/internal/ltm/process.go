@@ -61,6 +61,10 @@ func (r *run) childHeap(spec Spec) int64 {
 	return limit
 }
 
+// oneArena keeps the C heap, where Pebble has its cache, from growing to several
+// times of what is in it: each thread would take an arena of its own.
+const oneArena = "MALLOC_ARENA_MAX=1"
+
 // start starts a child. It reads its Spec only when it is in its cgroup.
 func (r *run) start(ctx context.Context, spec Spec, limit int64) (k *process, err error) {
 	k = &process{ended: make(chan error, 1)}
@@ -75,7 +79,7 @@ func (r *run) start(ctx context.Context, spec Spec, limit int64) (k *process, er
 		return nil, err
 	}
 	k.cmd = exec.CommandContext(ctx, r.Child[0], r.Child[1:]...)
-	k.cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", r.childHeap(spec)))
+	k.cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", r.childHeap(spec)), oneArena)
 	k.cmd.Stdout, k.cmd.Stderr = &k.stdout, &k.stderr
 	k.cmd.ExtraFiles = []*os.File{r.shared} // countersFD
 	dieWithParent(k.cmd)

@@ -282,7 +282,7 @@ var notes = template.Must(template.New("notes").Funcs(template.FuncMap{
 	"percent": func(f float64) string { return fmt.Sprintf("%.2f", f) },
 }).Parse(`
 {{- with .Config}}
-- Data: {{comma $.Keys}} keys of {{.KeyBytes}} B with values of {{.ValueBytes}} B, {{bytes .DataBytes}} together ({{if .Compressible}}values compress to half{{else}}values do not compress{{end}}), seed {{.Seed}}. Memory of each engine: {{bytes .Memory}}.
+- Data: {{comma $.Keys}} keys of {{.KeyBytes}} B with values of {{.ValueBytes}} B, {{bytes .DataBytes}} together ({{if .Compressible}}values compress to half{{else}}values do not compress{{end}}), seed {{.Seed}}. Memory of each engine: {{bytes .Memory}}; of that Pebble's cache is less, so that with malloc's overhead and Go's heap the process takes about as much. MALLOC_ARENA_MAX is 1.
 {{- if .Cgroup}}
 - Each phase is a process of its own in a memory cgroup of {{bytes .Cgroup}}, page cache counted, no swap. It begins cold: the store's files are taken out of the page cache before.
 {{- else}}
