@@ -17,13 +17,13 @@ import (
 
 // ltmFlags are an ltm.Config as the command line has it.
 type ltmFlags struct {
-	workloads                      []string
-	memory, data, cgroup           string
-	cache, memTable                string
-	dataFactor                     float64
-	noCgroup                       bool
-	load                           string
-	json, series                   string
+	workloads            []string
+	memory, data, cgroup string
+	cache, memTable      string
+	dataFactor           float64
+	noCgroup             bool
+	load                 string
+	json, series         string
 	ltm.Config
 }
 
