@@ -95,6 +95,30 @@ func pace(free, total int64) time.Duration {
 	return time.Duration(missing * missing * float64(paceMax))
 }
 
+// Stand returns when there are so many credits that n more, taken in the background,
+// slow nobody down: three eighths are left then. Half used starts a round, so it goes
+// on beside one for a while.
+func (f *Flusher) Stand(ctx context.Context, n int) error {
+	c := &f.credits
+	c.short.Add(1)
+	defer c.short.Add(-1)
+	for {
+		more := c.changed()
+		if err := f.Err(); err != nil {
+			return err
+		}
+		if c.free.Load()-int64(min(n, int(c.total/8))) >= c.total*3/8 {
+			return nil
+		}
+		f.look()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for dirty pages to be written: %w", ctx.Err())
+		}
+	}
+}
+
 // awaitCredits takes n credits when they are short: it asks for a round, pauses,
 // and waits as long as there are none.
 func (f *Flusher) awaitCredits(ctx context.Context, n int) error {

@@ -60,7 +60,8 @@ type Flusher struct {
 	log     Log
 	cut     Cut
 
-	kick    chan struct{} // a round is wanted; capacity 1
+	kick    chan struct{} // a round may be wanted; capacity 1
+	asked   atomic.Bool   // it is, whatever the credits
 	quit    chan struct{}
 	ended   chan struct{}
 	waiters waiters
@@ -251,6 +252,12 @@ func (f *Flusher) Err() error {
 
 // Kick asks for a round and does not wait for it.
 func (f *Flusher) Kick() {
+	f.asked.Store(true)
+	f.look()
+}
+
+// look has the flusher see whether credits are low.
+func (f *Flusher) look() {
 	select {
 	case f.kick <- struct{}{}:
 	default: // one is asked for already
@@ -280,7 +287,11 @@ func (f *Flusher) run() {
 			return
 		case <-tick:
 		case <-f.kick:
+			if !f.asked.Load() && !f.credits.low() {
+				continue // the round before has given back what was missing
+			}
 		}
+		f.asked.Store(false)
 		if f.ReadOnly {
 			continue
 		}

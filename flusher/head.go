@@ -76,7 +76,7 @@ func (f *Flusher) Mkwrite(id pagemeta.PageID, head uint32, frozen *pagemeta.Page
 	}
 	f.credits.free.Add(-1)
 	if f.credits.low() {
-		f.Kick()
+		f.look()
 	}
 	return f.heads.attach(), nil
 }

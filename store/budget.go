@@ -21,9 +21,9 @@ import (
 // do not use the others have. The smallest budget is the one that leaves minClean.
 const (
 	heapShare   = 32      // of the budget
-	changeShare = 8       // of the budget
-	minHeap   = 1 << 20 // bytes
-	minClean  = 1 << 20 // bytes
+	changeShare = 4       // of the budget
+	minHeap     = 1 << 20 // bytes
+	minClean    = 1 << 20 // bytes
 )
 
 func heapBytes(budget int64) int64 { return max(budget/heapShare, minHeap) }

@@ -72,6 +72,9 @@ func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) (LSN, er
 	if b.n == 0 {
 		return db.LSN(), db.usable()
 	}
+	if err := db.paceMerge(ctx); err != nil {
+		return 0, err
+	}
 	lsn, err := db.commit(ctx, b)
 	if err != nil {
 		return 0, err

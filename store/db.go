@@ -203,7 +203,7 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.merger.end()
-	_ = db.merge(context.Background()) // what it leaves, the log has
+	_ = db.merge(context.Background())                    // what it leaves, the log has
 	_ = db.flusher.Exclusive(func() error { return nil }) // operations under way have ended
 	return db.release()
 }

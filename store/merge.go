@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"faultline/store/tree"
 )
@@ -17,6 +19,8 @@ type merger struct {
 	kick       chan struct{}
 	quit       chan struct{}
 	ended      chan struct{}
+
+	all, left atomic.Int64 // leaves of the running merge
 }
 
 // mergeLeaves is how many leaves are done in one stay inside the gate.
@@ -51,6 +55,28 @@ func (m *merger) wake() {
 	select {
 	case m.kick <- struct{}{}:
 	default:
+	}
+}
+
+// mergePace is how long a writer pauses that is ahead of the merge, which takes a
+// few dozen changes in meanwhile.
+const mergePace = time.Millisecond
+
+// paceMerge slows writers down to what is merged, so that they do not find the
+// buffer full one day, and every write has a leaf to read: as much of the open
+// generation may be used as of the closed one is done.
+func (db *DB) paceMerge(ctx context.Context) error {
+	all, left := db.merger.all.Load(), db.merger.left.Load()
+	if left == 0 || db.tree.DeferredShare() < 1.05-float64(left)/float64(all) {
+		return nil
+	}
+	t := time.NewTimer(mergePace)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for changes to be merged: %w", ctx.Err())
 	}
 }
 
@@ -99,8 +125,13 @@ func (db *DB) merge(ctx context.Context) error {
 func (db *DB) mergeClosed(ctx context.Context) error {
 	var failed error
 	leaves := db.tree.Closed()
+	db.merger.all.Store(int64(len(leaves)))
+	db.merger.left.Store(int64(len(leaves)))
 	for len(leaves) > 0 {
 		n := min(mergeLeaves, len(leaves))
+		if err := db.flusher.Stand(ctx, n+n/4); err != nil {
+			return err
+		}
 		db.tree.AskMany(leaves[:n])
 		credits, err := db.flusher.Begin(ctx, n+n/4, 0)
 		if err != nil {
@@ -114,6 +145,7 @@ func (db *DB) mergeClosed(ctx context.Context) error {
 		}
 		db.flusher.End(credits, 0)
 		leaves = leaves[n:]
+		db.merger.left.Store(int64(len(leaves)))
 	}
 	if failed != nil {
 		return failed

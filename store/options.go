@@ -83,7 +83,7 @@ func (o *Options) withDefaults() (Options, error) {
 		c.MemoryBudget = total / 2
 	}
 	if c.DirtyBudget == 0 {
-		c.DirtyBudget = max(min(c.MemoryBudget/4, (c.MemoryBudget-minHeap)/8), minCredits*pagemeta.PageBytes)
+		c.DirtyBudget = max(min(c.MemoryBudget/4, 1<<30, (c.MemoryBudget-4<<20)/4), minCredits*pagemeta.PageBytes)
 	}
 	if c.LogBytes == 0 {
 		c.LogBytes = 256 << 20

@@ -315,6 +315,15 @@ func (t *Tree) Deferring() (some, full bool) {
 	return some, n > 0 && (open.used.Load() > n-n/8 || open.count.Load() > int64(len(open.index))*5/8)
 }
 
+// DeferredShare is how much of the open generation is used, 1 being all of it.
+func (t *Tree) DeferredShare() float64 {
+	g := &t.changes.gens[t.changes.open.Load()]
+	if len(g.mem) == 0 {
+		return 0
+	}
+	return float64(g.used.Load()) / float64(len(g.mem))
+}
+
 // DeferredBytes is how much memory the changes take that are kept beside leaves.
 func (t *Tree) DeferredBytes() int64 {
 	return lentFor(t.changes.gens[0].lent.Load() + t.changes.gens[1].lent.Load())
