@@ -54,6 +54,10 @@ type Flusher struct {
 	frozen  []pagemeta.FrozenPage   // the cut of the running round
 	runs    []disk.Access           // of it, on their way to a file
 
+	// inPlace is held while a round writes in place, until rounds says so: who
+	// holds it finds in data and rounds the pages of one round.
+	inPlace sync.Mutex
+
 	gate    gate
 	credits credits
 	heads   heads
@@ -188,6 +192,8 @@ func (f *Flusher) closeFiles() error {
 	if f.Pages != nil { // first: it waits for those who read pages
 		errs = append(errs, f.Pages.Close())
 	}
+	f.inPlace.Lock() // a scrub sees that the Flusher has stopped before it reads on
+	defer f.inPlace.Unlock()
 	for _, file := range []disk.File{f.data, f.rounds.file, f.journal.file} {
 		if file != nil {
 			errs = append(errs, file.Close())

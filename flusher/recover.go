@@ -142,15 +142,24 @@ func (f *Flusher) ReadPage(id pagemeta.PageID, image *pagemeta.Page) error {
 	return f.checkRound(id, image)
 }
 
+// check says what is wrong with an image that was read as page id of its file.
+func (f *Flusher) check(id pagemeta.PageID, image *pagemeta.Page) error {
+	if err := f.checkImage(id, image); err != nil {
+		return err
+	}
+	return f.checkRound(id, image)
+}
+
 // readImage reads page id of its file, or of a journal that is not written back,
 // and checks all that it says of itself.
 func (f *Flusher) readImage(id pagemeta.PageID, image *pagemeta.Page) error {
 	err := f.readRaw(id, image)
 	if errors.Is(err, io.EOF) {
-		return f.corrupt(id, fmt.Errorf("page %d: the file ends before it", id))
+		return f.missing(id)
 	}
 	if err != nil {
-		return fmt.Errorf("read page %d: %w", id, err)
+		_, name, off := f.place(id)
+		return disk.Unreadable(f.path(name), off, err)
 	}
 	return f.checkImage(id, image)
 }
@@ -186,6 +195,11 @@ func (f *Flusher) place(id pagemeta.PageID) (file disk.File, name string, off in
 func (f *Flusher) corrupt(id pagemeta.PageID, err error) error {
 	_, name, off := f.place(id)
 	return &disk.CorruptError{File: f.path(name), Offset: off, Err: err}
+}
+
+// missing is the error for a page that the file is too short for.
+func (f *Flusher) missing(id pagemeta.PageID) error {
+	return f.corrupt(id, fmt.Errorf("page %d: the file ends before it", id))
 }
 
 func (f *Flusher) corruptJournal(err error) error {

@@ -33,11 +33,9 @@ func (f *Flusher) flush() error {
 	if err != nil { // B
 		return fmt.Errorf("journal %d pages: %w", len(cut), err)
 	}
-	if err := f.writeBack(images); err != nil { // C
-		return fmt.Errorf("write back %d pages: %w", len(cut), err)
+	if err := f.complete(round, images); err != nil { // C
+		return err
 	}
-	f.round.Store(round)
-	f.rounds.wrote(images, round)
 	for _, p := range cut {
 		f.Pages.Written(p.ID)
 	}
@@ -130,6 +128,19 @@ func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage) (images 
 		return nil, err
 	}
 	return images, j.file.Sync()
+}
+
+// complete writes images in place, and notes that round has written them.
+func (f *Flusher) complete(round uint32, images []pagemeta.FrozenPage) error {
+	f.inPlace.Lock()
+	defer f.inPlace.Unlock()
+	if err := f.writeBack(images); err != nil {
+		// At once: a scrub would take half a round for damage.
+		return f.Stop(fmt.Errorf("write back %d pages: %w", len(images), err))
+	}
+	f.round.Store(round)
+	f.rounds.wrote(images, round)
+	return nil
 }
 
 // writeBack writes images, which the journal holds, to their places: page 0 last,

@@ -41,7 +41,7 @@ const (
 func roundsPages(pages int) int { return (pages + perRoundsPage - 1) / perRoundsPage }
 
 // rounds is the file in memory. Who reads the round of a page holds the page's
-// lock, and it changes only while the page is in Flight.
+// lock, and it changes only while the page is in Flight; or holds inPlace.
 type rounds struct {
 	file disk.File
 	mem  []byte   // the contents of all pages of the file, one after the other
@@ -60,6 +60,9 @@ func (r *rounds) close() error { return offheap.Release(&r.mem) }
 
 // of is the round that wrote page id last, 0 if none did.
 func (r *rounds) of(id pagemeta.PageID) uint32 {
+	if id >= firstRoundsPage {
+		return r.own[id-firstRoundsPage]
+	}
 	if int(id) >= len(r.mem)/4 {
 		return 0
 	}

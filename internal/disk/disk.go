@@ -89,6 +89,11 @@ func SyncAndEvict(f File) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	return Evict(f)
+}
+
+// Evict is Evict of an Evicter; a File that is none has nothing to drop.
+func Evict(f File) error {
 	if e, ok := f.(Evicter); ok {
 		return e.Evict()
 	}

@@ -95,6 +95,9 @@ type Log struct {
 	appended atomic.Uint64
 	written  atomic.Uint64
 	durable  atomic.Uint64
+	from     atomic.Uint64 // where a replay would begin
+
+	segmentsEnd LSN // where Replay found the end of what the segments have
 
 	stopped atomic.Pointer[error] // nil: running
 
@@ -154,7 +157,9 @@ func (l *Log) Trim(lsn LSN) error {
 	if err := l.err(); err != nil {
 		return err
 	}
-	if err := l.segs.trim(l.segs.number(min(lsn, l.Durable()))); err != nil {
+	lsn = min(lsn, l.Durable())
+	l.from.Store(uint64(lsn)) // before a segment is given another name
+	if err := l.segs.trim(l.segs.number(lsn)); err != nil {
 		return fmt.Errorf("trim log below %d: %w", lsn, err)
 	}
 	return nil

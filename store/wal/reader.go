@@ -38,6 +38,7 @@ func (l *Log) Replay(from LSN, fn func(payload []byte, end LSN) error) (Stats, e
 	}
 	r := l.reader()
 	mark, err := l.replay(r.record, &stats, fn)
+	l.segmentsEnd = stats.End
 	if err == nil {
 		err = r.check(stats.End, stats.Torn)
 	}
@@ -113,6 +114,7 @@ func (l *Log) beginReplay(from LSN) error {
 		return fmt.Errorf("%w: from LSN %d, where no record starts", ErrOrder, from)
 	}
 	l.in.state = replaying
+	l.from.Store(uint64(from))
 	l.reached(from)
 	k := l.segs.number(from)
 	if err := l.segs.split(k); err != nil {
@@ -171,6 +173,10 @@ type reader struct {
 	salt uint32
 	sync bool // segments before they are read
 	end  LSN  // of the last segment
+
+	// salvage, if it is set, is told of each piece of segment k that cannot be
+	// read: there are zeros in its place.
+	salvage func(k uint64, off int64, err error)
 
 	buf []byte // the log from at on
 	at  LSN
@@ -300,8 +306,12 @@ func (r *reader) segment(k uint64) (disk.File, error) {
 		return nil, err
 	}
 	r.file, r.number = f, k
-	if r.sync {
+	switch {
+	case r.sync:
 		return f, disk.SyncAndEvict(f)
+	case r.salvage != nil:
+		r.file = salvaged{f, func(off int64, err error) { r.salvage(k, off, err) }}
+		return r.file, disk.Evict(f)
 	}
 	return f, nil
 }

@@ -1,0 +1,315 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"faultline/internal/campaign"
+	"faultline/internal/memdisk"
+	"faultline/pagemeta"
+)
+
+// TestScrubBusy scrubs a store again and again while writers, rounds and segments
+// keep it busy, on a disk that is slow to write in place: nothing may be reported.
+func TestScrubBusy(t *testing.T) {
+	watchdog(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // a write in place is preempted wherever it is
+	s, _ := newSick()
+	s.tear = runtime.Gosched
+	db := open(t, t.TempDir(), crowdOptions(s, false))
+	c := newCrowd(3)
+	var over atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer over.Store(true)
+		from := db.Metrics().Flush.Rounds
+		pages, records := uint64(0), uint64(0)
+		scrubs, rounds := campaign.Scale(t, 150), uint64(campaign.Scale(t, 60))
+		if raceEnabled {
+			scrubs, rounds = 1+scrubs/5, 1+rounds/5
+		}
+		for n := 0; n < scrubs || db.Metrics().Flush.Rounds < from+rounds; n++ {
+			r, err := db.Scrub(context.Background(), nil)
+			if err != nil {
+				t.Errorf("scrub %d: %v\n%v", n, err, r.Damages)
+				return
+			}
+			pages, records = pages+r.Pages, records+r.LogRecords
+			scrubs = min(scrubs, n+20*int(rounds)) // of a slow machine
+		}
+		if pages == 0 || records == 0 {
+			t.Errorf("%d pages and %d records were looked at", pages, records)
+		}
+		t.Logf("%d pages and %d records, %d rounds beside", pages, records, db.Metrics().Flush.Rounds-from)
+	})
+	wg.Go(func() {
+		for !over.Load() {
+			if err := db.Checkpoint(context.Background()); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	if err := c.run(db, over.Load); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+}
+
+// An ailing store is one with some hundred pages in the data file and some records
+// in the log alone, opened again, so that hardly any page is in memory.
+func ailing(t *testing.T) (db *DB, s *sickFS, want map[string]string) {
+	t.Helper()
+	s, m := newSick()
+	o := crowdOptions(s, false)
+	o.LogBytes = 16 << 20
+	dir := t.TempDir()
+	db, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = map[string]string{}
+	for i := range 2000 {
+		k, v := fmt.Sprintf("key%04d", i*7%2000), value(uint64(i))
+		if err := db.Put([]byte(k), []byte(v), Deferred); err != nil {
+			t.Fatal(err)
+		}
+		want[k] = v
+	}
+	for i := range 300 { // free pages among them
+		k := fmt.Sprintf("key%04d", 1000+i)
+		if err := db.Delete([]byte(k), Deferred); err != nil {
+			t.Fatal(err)
+		}
+		delete(want, k)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.Settle()
+	return open(t, dir, o), s, want
+}
+
+// grow writes n records that no round takes to the data file, and returns where each
+// begins.
+func grow(t *testing.T, db *DB, n int) (lsns []LSN) {
+	t.Helper()
+	for i := range n {
+		lsns = append(lsns, db.LSN())
+		if err := db.Put([]byte("key0000"), []byte(value(uint64(i))), Deferred); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.WaitDurable(context.Background(), db.LSN()); err != nil {
+		t.Fatal(err)
+	}
+	return lsns
+}
+
+// spot names a place as spots does.
+func spot(file string, offset int64) string { return fmt.Sprintf("%s:%d", filepath.Base(file), offset) }
+
+// spots names the places of damages, sorted. Each error must name its place too.
+func spots(t *testing.T, damages []Damage) (names []string) {
+	t.Helper()
+	for _, d := range damages {
+		if says := fmt.Sprintf("%s at byte %d:", d.File, d.Offset); !strings.Contains(d.Err.Error(), says) {
+			t.Errorf("%v, which should say %q", d.Err, says)
+		}
+		names = append(names, spot(d.File, d.Offset))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// spoil damages page id in one of four ways.
+func spoil(p *pagemeta.Page, id int, rng *rand.Rand) {
+	switch rng.IntN(4) {
+	case 0:
+		p[rng.IntN(pagemeta.PageBytes)] ^= 1 << rng.IntN(8)
+	case 1:
+		clear(p[:])
+	case 2:
+		p.Seal(pagemeta.PageID(id+1), p.Round()) // another page
+	case 3:
+		p.Seal(pagemeta.PageID(id), p.Round()-1) // an older version
+	}
+}
+
+// TestScrubFinds damages pages of data, in use and free, and records of the log, in
+// many ways at once: a scrub must report those that are in use, with file and
+// offset, and nothing else, and bring hardly any page into memory.
+func TestScrubFinds(t *testing.T) {
+	db, s, _ := ailing(t)
+	rng := rand.New(rand.NewPCG(campaign.Seed(t), 21))
+	lsns := grow(t, db, 200)
+	loads := db.Metrics().Pages.Loads
+	clean, err := db.Scrub(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := db.Metrics().Pages.Loads - loads; n > 1 {
+		t.Errorf("%d pages were brought into memory", n)
+	}
+	state := db.tree.State()
+	used := make([]bool, state.Pages)
+	if err := db.tree.InUse(0, used); err != nil {
+		t.Fatal(err)
+	}
+	if state.Used == state.Pages || clean.Pages != uint64(state.Used)+1 || clean.LogRecords != 200 {
+		t.Errorf("%+v, of %+v", clean, state)
+	}
+
+	file := func(name string) []byte {
+		return s.FS.(*memdisk.FS).Bytes(filepath.Join(db.dir, name))
+	}
+	var want []string
+	for id := range used {
+		if id%3 == 0 || !used[id] {
+			spoil((*pagemeta.Page)(file("data")[id*pagemeta.PageBytes:]), id, rng)
+		}
+		if id%3 == 0 && used[id] {
+			want = append(want, spot("data", int64(id)*pagemeta.PageBytes))
+		}
+	}
+	eio := slices.Index(used[1:], true) + 1
+	s.bad.Store(&sector{filepath.Join(db.dir, "data"), int64(eio)*pagemeta.PageBytes + 5, syscall.EIO})
+	want = append(want, spot("data", int64(eio)*pagemeta.PageBytes))
+	for _, i := range []int{3, 4, 100, 199} { // 3 and 4 are one gap
+		segment, off := fmt.Sprintf("wal/%016x.log", uint64(lsns[i])/uint64(64<<10)), int64(lsns[i]%(64<<10))
+		file(segment)[off] ^= 0xff
+		if i != 4 {
+			want = append(want, spot(segment, off))
+		}
+	}
+	slices.Sort(want)
+	r, err := db.Scrub(context.Background(), nil)
+	if !errors.Is(err, ErrCorrupt) || r.Damaged != uint64(len(want)) {
+		t.Errorf("%d places damaged: %d found, %v", len(want), r.Damaged, err)
+	}
+	if got := spots(t, r.Damages); !slices.Equal(got, want) {
+		t.Errorf("damaged %q\nfound %q", want, got)
+	}
+	if r.LogRecords != clean.LogRecords-4 || r.Pages != clean.Pages {
+		t.Errorf("%+v, before %+v", r, clean)
+	}
+
+	// The list is bounded, the count is not.
+	clear(file("data"))
+	clear(file("rounds"))
+	r, err = db.Scrub(context.Background(), nil)
+	if !errors.Is(err, ErrCorrupt) || r.Damaged != uint64(state.Used)+1+3 || len(r.Damages) != MaxDamages {
+		t.Errorf("all is damaged: %d found, %d listed, %v", r.Damaged, len(r.Damages), err)
+	}
+}
+
+// TestScrubShort scrubs a store whose data file has been made shorter, whose rounds
+// are gone, and whose log has lost a segment.
+func TestScrubShort(t *testing.T) {
+	db, s, _ := ailing(t)
+	m := s.FS.(*memdisk.FS)
+	lsns := grow(t, db, 800)
+	lost := uint64(lsns[400]) / (64 << 10)
+	path := func(name string) string { return filepath.Join(db.dir, name) }
+	truncate := func(name string, to int64) {
+		f, err := m.Open(path(name), false)
+		if err == nil {
+			err = f.Truncate(to)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	used := make([]bool, db.tree.State().Pages)
+	if err := db.tree.InUse(0, used); err != nil {
+		t.Fatal(err)
+	}
+	end := len(used) - 30
+	truncate("data", int64(end)*pagemeta.PageBytes+1)
+	truncate("rounds", 0)
+	if err := m.Remove(path(fmt.Sprintf("wal/%016x.log", lost))); err != nil {
+		t.Fatal(err)
+	}
+	r, err := db.Scrub(context.Background(), nil)
+	if !errors.Is(err, ErrCorrupt) {
+		t.Error(err)
+	}
+	want := []string{spot("rounds", 0), spot(fmt.Sprintf("%016x.log", lost), 0)}
+	for id := end; id < len(used); id++ {
+		if used[id] {
+			want = append(want, spot("data", int64(id)*pagemeta.PageBytes))
+		}
+	}
+	slices.Sort(want)
+	if got := spots(t, r.Damages); !slices.Equal(got, want) {
+		t.Errorf("found %q\nwant %q", got, want)
+	}
+	if r.LogRecords == 0 || r.LogRecords > 800-100 {
+		t.Errorf("%d records found beside the lost segment", r.LogRecords)
+	}
+}
+
+// TestScrubEnds scrubs a store that has stopped, one that is closed meanwhile, and
+// one whose context ends.
+func TestScrubEnds(t *testing.T) {
+	db, _, _ := ailing(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := db.Scrub(ctx, &ScrubOptions{Progress: func(ScrubProgress) { cancel() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("context ends: %v", err)
+	}
+	_, err = db.Scrub(context.Background(), &ScrubOptions{Progress: func(ScrubProgress) { db.Close() }})
+	if err != ErrClosed {
+		t.Errorf("closed meanwhile: %v", err)
+	}
+	if _, err := db.Scrub(context.Background(), nil); err != ErrClosed {
+		t.Errorf("closed: %v", err)
+	}
+	db, _, _ = ailing(t)
+	_ = db.flusher.Stop(syscall.EIO)
+	if _, err := db.Scrub(context.Background(), nil); !errors.Is(err, ErrStopped) || errors.Is(err, ErrCorrupt) {
+		t.Errorf("stopped: %v", err)
+	}
+}
+
+// TestScrubRate scrubs with a bound of the rate: the time it takes is that of the
+// rate, up to the last piece.
+func TestScrubRate(t *testing.T) {
+	for _, c := range []struct {
+		bytes, perSecond int64
+		want             time.Duration
+	}{
+		{1 << 20, 0, 0},
+		{0, 1 << 20, 0},
+		{1 << 20, 1 << 20, time.Second},
+		{1 << 20, 1 << 30, time.Second / 1024},
+		{1 << 50, 1 << 20, 1 << 30 * time.Second},
+	} {
+		if got := due(c.bytes, c.perSecond); got != c.want {
+			t.Errorf("%d bytes at %d a second: %v, want %v", c.bytes, c.perSecond, got, c.want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := scrub{ctx: t.Context(), db: &DB{}, began: time.Now(), o: ScrubOptions{BytesPerSecond: 1 << 20}}
+		for range 30 {
+			if err := s.passed(1 << 19); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(s.began); took != 15*time.Second {
+			t.Errorf("15 MiB at one a second took %v", took)
+		}
+	})
+}
