@@ -117,8 +117,11 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 		db.flusher.End(credits, shard)
 		return 0, err
 	}
-	db.lock(b.stripes)                                      // 4
-	if b.found, err = db.apply(&b.op, b.data); err == nil { // 5
+	db.lock(b.stripes) // 4
+	if err = db.reach(b); err == nil {
+		b.found, err = db.apply(&b.op, b.data) // 5
+	}
+	if err == nil {
 		lsn, err = db.append(b.data) // 6
 	}
 	db.unlock(b.stripes) // 7

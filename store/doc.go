@@ -19,9 +19,12 @@
 //	8  wait until the log is as durable as asked for
 //
 // Nothing waits inside the gate but for a page to be read. Up to the first change
-// in step 5 an error leaves everything as it was; after it, and when the log or a
-// flush round meets an error of the disk, the store stops (ErrStopped): it reads
-// on, writes no more, and recovers when it is opened again.
+// in step 5 an error leaves everything as it was: a page that cannot be read, or is
+// damaged, is an error of the operations that need it, as often as they try. A batch
+// therefore touches all its leaves before it changes the first (reach.go). After the
+// first change, and when the log or a flush round meets an error of the disk, the
+// store stops (ErrStopped): it reads on, writes no more, and recovers when it is
+// opened again.
 //
 // A write is visible to readers from step 5 on, before it is durable. Who must
 // not see what a crash could take back waits for LSN with WaitDurable.

@@ -70,10 +70,10 @@ func TestScrubBusy(t *testing.T) {
 
 // An ailing store is one with some hundred pages in the data file and some records
 // in the log alone, opened again, so that hardly any page is in memory.
-func ailing(t *testing.T) (db *DB, s *sickFS, want map[string]string) {
+func ailing(t *testing.T, trapOnly bool) (db *DB, s *sickFS, want map[string]string) {
 	t.Helper()
 	s, m := newSick()
-	o := crowdOptions(s, false)
+	o := crowdOptions(s, trapOnly)
 	o.LogBytes = 16 << 20
 	dir := t.TempDir()
 	db, err := Open(dir, o)
@@ -152,7 +152,7 @@ func spoil(p *pagemeta.Page, id int, rng *rand.Rand) {
 // many ways at once: a scrub must report those that are in use, with file and
 // offset, and nothing else, and bring hardly any page into memory.
 func TestScrubFinds(t *testing.T) {
-	db, s, _ := ailing(t)
+	db, s, _ := ailing(t, false)
 	rng := rand.New(rand.NewPCG(campaign.Seed(t), 21))
 	lsns := grow(t, db, 200)
 	loads := db.Metrics().Pages.Loads
@@ -218,7 +218,7 @@ func TestScrubFinds(t *testing.T) {
 // TestScrubShort scrubs a store whose data file has been made shorter, whose rounds
 // are gone, and whose log has lost a segment.
 func TestScrubShort(t *testing.T) {
-	db, s, _ := ailing(t)
+	db, s, _ := ailing(t, false)
 	m := s.FS.(*memdisk.FS)
 	lsns := grow(t, db, 800)
 	lost := uint64(lsns[400]) / (64 << 10)
@@ -264,7 +264,7 @@ func TestScrubShort(t *testing.T) {
 // TestScrubEnds scrubs a store that has stopped, one that is closed meanwhile, and
 // one whose context ends.
 func TestScrubEnds(t *testing.T) {
-	db, _, _ := ailing(t)
+	db, _, _ := ailing(t, false)
 	ctx, cancel := context.WithCancel(context.Background())
 	_, err := db.Scrub(ctx, &ScrubOptions{Progress: func(ScrubProgress) { cancel() }})
 	if !errors.Is(err, context.Canceled) {
@@ -277,7 +277,7 @@ func TestScrubEnds(t *testing.T) {
 	if _, err := db.Scrub(context.Background(), nil); err != ErrClosed {
 		t.Errorf("closed: %v", err)
 	}
-	db, _, _ = ailing(t)
+	db, _, _ = ailing(t, false)
 	_ = db.flusher.Stop(syscall.EIO)
 	if _, err := db.Scrub(context.Background(), nil); !errors.Is(err, ErrStopped) || errors.Is(err, ErrCorrupt) {
 		t.Errorf("stopped: %v", err)
