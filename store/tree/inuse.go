@@ -13,7 +13,7 @@ func (t *Tree) InUse(from pagemeta.PageID, used []bool) error {
 		if next == done {
 			return nil
 		}
-		if err := t.again(next, &trap, pagemeta.ToRead); err != nil {
+		if err := t.again(next, &trap, pagemeta.ToRead, t.moves.Load()); err != nil {
 			return err
 		}
 	}
@@ -27,7 +27,7 @@ func (t *Tree) tryInUse(from pagemeta.PageID, used []bool) (next step, trap page
 			continue
 		}
 		b := bitmapOf(id)
-		if err := t.pages.Ask(b); err != nil {
+		if err := t.pages.Ask(b, pagemeta.Warm); err != nil {
 			return step{kind: failed, err: err}, trap
 		}
 		p := t.pages.Page(b)

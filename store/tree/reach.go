@@ -11,11 +11,12 @@ import (
 // inside the gate; as long as the caller stays there the leaf stays Dirty.
 func (t *Tree) Reach(key []byte) error {
 	for {
+		seen := t.moves.Load()
 		next, trap := t.tryReach(key)
 		if next == done {
 			return nil
 		}
-		if err := t.again(next, &trap, pagemeta.ToWrite); err != nil {
+		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil {
 			return err
 		}
 	}
@@ -41,7 +42,7 @@ func (t *Tree) ReachSpace() error {
 		if next == done {
 			return nil
 		}
-		if err := t.again(next, &trap, pagemeta.ToRead); err != nil {
+		if err := t.again(next, &trap, pagemeta.ToRead, t.moves.Load()); err != nil {
 			return err
 		}
 	}
@@ -54,7 +55,7 @@ func (t *Tree) tryReachSpace(n int) (next step, trap pagemeta.Trap) {
 	s := &t.mu.space
 	for g := s.next / groupPages; g < s.groups && n > 0; g++ {
 		id := pagemeta.PageID(g*groupPages + bitmapPage)
-		if err := t.pages.Ask(id); err != nil {
+		if err := t.pages.Ask(id, pagemeta.Warm); err != nil {
 			return step{kind: failed, err: err}, trap
 		}
 		b := t.pages.Page(id)
