@@ -49,10 +49,15 @@ type scrub struct {
 // next round has ended.
 func (f *Flusher) Scrub(c Scrub) (pages int64, err error) {
 	s := scrub{Scrub: c, f: f}
-	if s.buf, err = offheap.Reserve(chunkPages * pagemeta.PageBytes); err != nil {
+	const bufferBytes = chunkPages * pagemeta.PageBytes
+	if s.buf, err = offheap.Reserve(bufferBytes); err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, offheap.Free(s.buf)) }()
+	f.Pages.Lend(bufferBytes) // it is of the budget too
+	defer func() {
+		f.Pages.Lend(-bufferBytes)
+		err = errors.Join(err, offheap.Free(s.buf))
+	}()
 	if err := f.evict(); err != nil {
 		return 0, err
 	}

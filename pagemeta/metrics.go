@@ -19,6 +19,7 @@ type Metrics struct {
 	DirtyPages      int    // pages Dirty now
 	ResidentPages   int    // pages in memory now
 	TableBytes      int64  // of the tables about pages, the kernel's among them
+	LentBytes       int64  // that the owner has: see Lend
 }
 
 // Metrics returns the counts. They are read one by one.
@@ -34,5 +35,6 @@ func (t *Table) Metrics() Metrics {
 		DirtyPages:      t.Dirty(),
 		ResidentPages:   int(t.room.resident.Load()),
 		TableBytes:      t.room.tables(),
+		LentBytes:       t.room.lent.Load(),
 	}
 }

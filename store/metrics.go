@@ -9,18 +9,21 @@ import (
 // Metrics is what a store has done since Open, and what it has now. Fields are
 // read one after the other, not at one moment.
 type Metrics struct {
-	Keys  uint64
-	Pages pagemeta.Metrics
-	Flush flusher.Metrics
-	Log   wal.Metrics
+	Keys   uint64
+	Pages  pagemeta.Metrics
+	Flush  flusher.Metrics
+	Log    wal.Metrics
+	Memory Memory
 }
 
 // Metrics returns the counts.
 func (db *DB) Metrics() Metrics {
-	return Metrics{
+	m := Metrics{
 		Keys:  db.tree.Len(),
 		Pages: db.flusher.Pages.Metrics(),
 		Flush: db.flusher.Metrics(),
 		Log:   db.log.Metrics(),
 	}
+	m.Memory = db.memory(&m)
+	return m
 }

@@ -82,6 +82,7 @@ type Metrics struct {
 	SyncTime     time.Duration // spent in fdatasync
 	Segments     int           // files that hold the log, ready ones included, spares not
 	Recycled     int64         // segments made of spares
+	BufferBytes  int64         // of the buffers, if they are a mapped file; others are of the heap
 }
 
 // A Log appends records and makes them durable. Methods are safe for concurrent
@@ -203,6 +204,7 @@ func (l *Log) Metrics() Metrics {
 	m.LargestGroup, m.SyncTime = l.sync.count.largest, l.sync.count.spent
 	l.sync.count.Unlock()
 	m.Segments, m.Recycled = l.segs.count()
+	m.BufferBytes = int64(len(l.tail.mem))
 	return m
 }
 
