@@ -142,14 +142,6 @@ func (f *Flusher) ReadPage(id pagemeta.PageID, image *pagemeta.Page) error {
 	return f.checkRound(id, image)
 }
 
-// check says what is wrong with an image that was read as page id of its file.
-func (f *Flusher) check(id pagemeta.PageID, image *pagemeta.Page) error {
-	if err := f.checkImage(id, image); err != nil {
-		return err
-	}
-	return f.checkRound(id, image)
-}
-
 // readImage reads page id of its file, or of a journal that is not written back,
 // and checks all that it says of itself.
 func (f *Flusher) readImage(id pagemeta.PageID, image *pagemeta.Page) error {

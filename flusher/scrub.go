@@ -2,7 +2,6 @@ package flusher
 
 import (
 	"errors"
-	"fmt"
 
 	"faultline/internal/disk"
 	"faultline/internal/offheap"
@@ -125,7 +124,7 @@ func (s *scrub) look(round uint32, from pagemeta.PageID, used []bool) (ok bool, 
 	f.inPlace.Lock()
 	defer f.inPlace.Unlock()
 	if err := f.Err(); err != nil {
-		return false, fmt.Errorf("scrub: %w", err)
+		return false, err
 	}
 	if f.round.Load() != round {
 		return false, nil
@@ -170,9 +169,18 @@ func (s *scrub) read(from pagemeta.PageID, used []bool) {
 		case (i+1)*pagemeta.PageBytes > n:
 			s.Bad(s.f.missing(id))
 		default:
-			if err := s.f.check(id, (*pagemeta.Page)(s.buf[i*pagemeta.PageBytes:])); err != nil {
-				s.Bad(err)
-			}
+			s.check(id, (*pagemeta.Page)(s.buf[i*pagemeta.PageBytes:]))
 		}
+	}
+}
+
+// check is what ReadPage checks.
+func (s *scrub) check(id pagemeta.PageID, image *pagemeta.Page) {
+	err := s.f.checkImage(id, image)
+	if err == nil {
+		err = s.f.checkRound(id, image)
+	}
+	if err != nil {
+		s.Bad(err)
 	}
 }

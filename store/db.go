@@ -63,20 +63,10 @@ func (db *DB) open() error {
 	if err := db.claim(); err != nil {
 		return err
 	}
-	f, empty, err := flusher.Open(flusher.Config{
-		FS:       db.opts.fs,
-		Dir:      db.dir,
-		Capacity: db.opts.capacity(),
-		Memory:   db.opts.pagesMemory(),
-		Credits:  db.opts.credits(),
-		Interval: max(db.opts.CheckpointEvery, 0),
-		TrapOnly: db.opts.TrapOnly,
-		ReadOnly: db.opts.ReadOnly,
-	})
+	empty, err := db.openPages()
 	if err != nil {
 		return err
 	}
-	db.flusher = f
 	if empty {
 		err = db.create()
 	} else {
@@ -92,6 +82,21 @@ func (db *DB) open() error {
 		return db.flusher.Checkpoint(context.Background())
 	}
 	return nil
+}
+
+// openPages opens the files of pages; empty tells that there is no page yet.
+func (db *DB) openPages() (empty bool, err error) {
+	db.flusher, empty, err = flusher.Open(flusher.Config{
+		FS:       db.opts.fs,
+		Dir:      db.dir,
+		Capacity: db.opts.capacity(),
+		Memory:   db.opts.pagesMemory(),
+		Credits:  db.opts.credits(),
+		Interval: max(db.opts.CheckpointEvery, 0),
+		TrapOnly: db.opts.TrapOnly,
+		ReadOnly: db.opts.ReadOnly,
+	})
+	return empty, err
 }
 
 // claim makes dir and takes the lock, after a look at what else is there.
@@ -175,21 +180,26 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// load reads the superblock.
+// load finds the tree.
 func (db *DB) load() (err error) {
+	if err := db.loadSuper(); err != nil {
+		return err
+	}
+	db.tree, err = tree.Open(db.flusher.Pages, db.super.tree)
+	return db.readError(err)
+}
+
+// loadSuper reads the superblock.
+func (db *DB) loadSuper() error {
 	var parseErr error
-	err = db.onPage0(pagemeta.ToRead, func(p *pagemeta.Page) { parseErr = db.super.parse(p) })
+	err := db.onPage0(pagemeta.ToRead, func(p *pagemeta.Page) { parseErr = db.super.parse(p) })
 	if err = errors.Join(err, parseErr); err != nil {
 		return err
 	}
 	if err := db.super.check(); err != nil {
 		return &disk.CorruptError{File: filepath.Join(db.dir, "data"), Err: err}
 	}
-	if err := db.opts.fits(int64(db.super.tree.Pages)); err != nil {
-		return err
-	}
-	db.tree, err = tree.Open(db.flusher.Pages, db.super.tree)
-	return db.readError(err)
+	return db.opts.fits(int64(db.super.tree.Pages))
 }
 
 func (db *DB) walDir() string { return filepath.Join(db.dir, "wal") }

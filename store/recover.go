@@ -12,8 +12,37 @@ import (
 // and starts the flusher, which may make rounds on the way: a log larger than
 // the dirty budget is replayed like writes that come in.
 func (db *DB) recover() error {
+	if err := db.openLog(); err != nil {
+		return err
+	}
 	from := db.super.lsn
-	log, err := wal.Open(wal.Options{
+	db.cutLSN.Store(from)
+	db.replayed.Store(from)
+	if !db.opts.ReadOnly { // where nothing is written, nothing can be merged
+		if err := db.tree.Defer(db.opts.changeBytes(), from); err != nil {
+			return err
+		}
+	}
+	db.flusher.Start(flusherLog{db.log}, db.cut)
+	db.merger.start(db)
+	var op tree.Op
+	var err error
+	db.recovery, err = db.log.Replay(wal.LSN(from), func(payload []byte, end wal.LSN) error {
+		return db.replay(&op, payload, end)
+	})
+	if err != nil {
+		err = fmt.Errorf("log: %w", err)
+		_ = db.flusher.Stop(err) // no checkpoint of half a recovery
+		return err
+	}
+	db.replayed.Store(replayDone)
+	db.tree.KeepSpare()
+	return nil
+}
+
+// openLog finds the files of the log.
+func (db *DB) openLog() (err error) {
+	db.log, err = wal.Open(wal.Options{
 		FS:           db.opts.fs,
 		Dir:          db.walDir(),
 		SegmentBytes: db.super.segmentBytes,
@@ -26,27 +55,6 @@ func (db *DB) recover() error {
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
-	db.log = log
-	db.cutLSN.Store(from)
-	db.replayed.Store(from)
-	if !db.opts.ReadOnly { // where nothing is written, nothing can be merged
-		if err := db.tree.Defer(db.opts.changeBytes(), from); err != nil {
-			return err
-		}
-	}
-	db.flusher.Start(flusherLog{log}, db.cut)
-	db.merger.start(db)
-	var op tree.Op
-	db.recovery, err = db.log.Replay(wal.LSN(from), func(payload []byte, end wal.LSN) error {
-		return db.replay(&op, payload, end)
-	})
-	if err != nil {
-		err = fmt.Errorf("log: %w", err)
-		_ = db.flusher.Stop(err) // no checkpoint of half a recovery
-		return err
-	}
-	db.replayed.Store(replayDone)
-	db.tree.KeepSpare()
 	return nil
 }
 

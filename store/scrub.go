@@ -67,9 +67,12 @@ func (db *DB) Scrub(ctx context.Context, o *ScrubOptions) (ScrubReport, error) {
 	if o != nil {
 		s.o = *o
 	}
-	err := s.run()
-	s.report.Elapsed = time.Since(s.began)
-	return s.report, err
+	s.total = s.pagesBytes() + s.logBytes()
+	err := s.pages()
+	if err == nil {
+		err = s.log()
+	}
+	return s.done(db.orClosed(err))
 }
 
 // A scrub is one that is running.
@@ -83,25 +86,37 @@ type scrub struct {
 	found  error // a damage, one that is ErrCorrupt if there is one
 }
 
-func (s *scrub) run() error {
-	pages := int(s.db.tree.State().Pages)
-	from, end := s.db.log.ScrubSpan()
-	s.total = flusher.ScrubBytes(pages) + int64(end-from)
+func (s *scrub) pagesBytes() int64 {
+	return flusher.ScrubBytes(int(s.db.tree.State().Pages))
+}
 
+func (s *scrub) logBytes() int64 {
+	from, end := s.db.log.ScrubSpan()
+	return int64(end - from)
+}
+
+// pages scrubs data and rounds.
+func (s *scrub) pages() error {
+	pages := int(s.db.tree.State().Pages)
 	n, err := s.db.flusher.Scrub(flusher.Scrub{Pages: pages, Used: s.db.tree.InUse, Passed: s.passed, Bad: s.bad})
 	s.report.Pages = uint64(n)
-	if err != nil {
-		return s.db.orClosed(err)
-	}
-	n, err = s.db.log.Scrub(wal.Scrub{Passed: s.passed, Bad: s.bad})
+	return err
+}
+
+// log scrubs the log.
+func (s *scrub) log() error {
+	n, err := s.db.log.Scrub(wal.Scrub{Passed: s.passed, Bad: s.bad})
 	s.report.LogRecords = uint64(n)
-	if err != nil {
-		return s.db.orClosed(err)
+	return err
+}
+
+// done ends the scrub, with err unless it is nil.
+func (s *scrub) done(err error) (ScrubReport, error) {
+	s.report.Elapsed = time.Since(s.began)
+	if err == nil && s.found != nil {
+		err = fmt.Errorf("scrub: %d damaged, one of them: %w", s.report.Damaged, s.found)
 	}
-	if s.found != nil {
-		return fmt.Errorf("scrub: %d damaged, one of them: %w", s.report.Damaged, s.found)
-	}
-	return nil
+	return s.report, err
 }
 
 // passed is told of so many bytes more, and waits if that was too fast.
@@ -112,7 +127,7 @@ func (s *scrub) passed(bytes int64) error {
 		s.o.Progress(ScrubProgress{Bytes: s.report.Bytes, Total: s.total, Damaged: s.report.Damaged})
 	}
 	if err := s.wait(); err != nil {
-		return fmt.Errorf("scrub: %w", err)
+		return err
 	}
 	return s.db.usable()
 }

@@ -1,65 +1,94 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"text/tabwriter"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"faultline/store"
 )
 
+type checkOptions struct {
+	memory sizeFlag
+	rate   sizeFlag
+	json   bool
+}
+
 func newCheck() *cobra.Command {
-	var memory sizeFlag
+	var o checkOptions
 	cmd := &cobra.Command{
 		Use:   "check DIR",
 		Short: "Verify a store that nobody has open",
-		Long: `Verify a store that nobody has open: every page, the order of all keys, and the
-log, which is replayed in memory. Nothing is written.`,
+		Long: `Verify a store that nobody has open. First every page that is in use, and the
+log, are read from the disk, and their checksums, numbers and versions compared.
+If nothing is damaged, the tree is compared with itself: the order of all keys, and
+which pages are in use; for that the log is replayed in memory. Nothing is written.
+
+The exit status is 1 if anything is damaged. Each place is named, with the file and
+the byte where it begins.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, args[0], int64(memory)) },
+		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, args[0], &o) },
 	}
-	cmd.Flags().Var(&memory, "memory", "memory of the store, e.g. 1GiB (default half of the machine's)")
+	f := cmd.Flags()
+	f.Var(&o.memory, "memory", "memory of the store, e.g. 1GiB (default half of the machine's)")
+	f.Var(&o.rate, "rate", "the most that is read in a second while pages and log are compared, e.g. 50MiB (default no limit)")
+	f.BoolVar(&o.json, "json", false, "print the result as JSON")
 	return cmd
 }
 
-func check(cmd *cobra.Command, dir string, memoryBytes int64) (err error) {
+// check prints what it finds on stdout. The error is one line: what is damaged
+// stands on stdout then.
+func check(cmd *cobra.Command, dir string, o *checkOptions) error {
 	// Open would say so too, but of a file within the directory.
 	if _, err := os.Stat(dir); err != nil {
 		return err
 	}
-	db, err := store.Open(dir, &store.Options{ReadOnly: true, MemoryBudget: memoryBytes})
+	bar := progressOn(cmd.ErrOrStderr())
+	r := result{Dir: dir}
+	err := r.scrub(cmd.Context(), bar, o)
+	if err == nil {
+		err = r.verify(cmd.Context(), bar, o)
+	}
+	if err != nil && r.Scrub.Damaged == 0 {
+		return err
+	}
+	show := r.print
+	if o.json {
+		show = r.printJSON
+	}
+	if err := show(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	if n := r.Scrub.Damaged; n > 0 {
+		return fmt.Errorf("check %s: %s", dir, places(n))
+	}
+	return nil
+}
+
+func (r *result) scrub(ctx context.Context, bar progress, o *checkOptions) (err error) {
+	show, stop := bar.bytes("scrub")
+	defer stop()
+	r.Scrub, err = store.ScrubDir(ctx, r.Dir, &store.Options{MemoryBudget: int64(o.memory)}, &store.ScrubOptions{
+		BytesPerSecond: int64(o.rate),
+		Progress:       func(p store.ScrubProgress) { show(p.Bytes, p.Total) },
+	})
+	return err
+}
+
+func (r *result) verify(ctx context.Context, bar progress, o *checkOptions) (err error) {
+	defer bar.busy("verify")()
+	db, err := store.Open(r.Dir, &store.Options{ReadOnly: true, MemoryBudget: int64(o.memory)})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	r, err := db.Verify(cmd.Context())
+	v, err := db.Verify(ctx)
 	if err != nil {
-		return fmt.Errorf("check %s: %w", dir, err)
+		return fmt.Errorf("check %s: %w", r.Dir, err)
 	}
-	printReport(cmd.OutOrStdout(), &r)
+	r.Verify = &v
 	return nil
 }
-
-func printReport(w io.Writer, r *store.Report) {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(out, "pages\t%s (%s leaves, %s inner, %s free)\n",
-		count(r.Pages), count(r.Leaves), count(r.Inner), count(r.Free))
-	fmt.Fprintf(out, "height\t%d\n", r.Height)
-	fmt.Fprintf(out, "keys\t%s, in order\n", count(r.Keys))
-	fmt.Fprintf(out, "journal\t%s pages restored in memory\n", count(uint64(r.Recovered)))
-	fmt.Fprintf(out, "log\t%s records replayed in memory, %s\n", count(r.LogRecords), humanize.IBytes(r.LogBytes))
-	if r.Audited {
-		fmt.Fprintln(out, "audit\tevery writable page is known as dirty")
-	} else {
-		fmt.Fprintln(out, "audit\tnot possible: it needs Linux 6.7")
-	}
-	fmt.Fprintln(out, "ok")
-	out.Flush()
-}
-
-func count(n uint64) string { return humanize.Comma(int64(n)) }

@@ -76,10 +76,10 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// makeStores makes good/, a store of 1000 keys, and bad/, the same with a page
-// that is damaged.
+// makeStores makes good/, a store of 1000 keys, bad/, the same with all pages damaged
+// but the superblock, and norounds/, the same with an empty file rounds.
 func makeStores(workDir string) error {
-	for _, name := range []string{"good", "bad"} {
+	for _, name := range []string{"good", "bad", "norounds"} {
 		dir := filepath.Join(workDir, name)
 		db, err := store.Open(dir, &store.Options{MemoryBudget: 16 << 20})
 		if err != nil {
@@ -97,6 +97,9 @@ func makeStores(workDir string) error {
 		if err := db.Close(); err != nil {
 			return err
 		}
+	}
+	if err := os.Truncate(filepath.Join(workDir, "norounds", "rounds"), 0); err != nil {
+		return err
 	}
 	return damage(filepath.Join(workDir, "bad", "data"))
 }
