@@ -68,5 +68,7 @@
 // # Locks
 //
 // See package pagemeta. The gate comes first of all; Begin waits for credits
-// before it, never inside.
+// before it, never inside. inPlace is for step C and for who reads data and rounds
+// as one round left them (Scrub): no operation waits for it, and who holds it takes
+// no other lock.
 package flusher

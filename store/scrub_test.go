@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -259,6 +261,71 @@ func TestScrubShort(t *testing.T) {
 	if r.LogRecords == 0 || r.LogRecords > 800-100 {
 		t.Errorf("%d records found beside the lost segment", r.LogRecords)
 	}
+}
+
+// TestScrubDir scrubs what a kill leaves, with a third of the writes in the log only:
+// nothing is reported, and nothing written. Then pages are damaged that Open and a
+// walk need first, and a record of the log: each must be named.
+func TestScrubDir(t *testing.T) {
+	dir, _ := filled(t)
+	files := func() map[string]string {
+		m := map[string]string{}
+		for _, name := range append([]string{"data", "rounds", "journal", "wal/tail"}, logFiles(t, dir)...) {
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m[name] = string(b)
+		}
+		return m
+	}
+	was := files()
+	r, err := ScrubDir(context.Background(), dir, smallOptions(false), nil)
+	if err != nil || r.Pages < 20 || r.LogRecords < 100 {
+		t.Errorf("after a kill: %+v, %v", r, err)
+	}
+	if !maps.Equal(files(), was) {
+		t.Error("files have changed")
+	}
+
+	var want []string
+	edit(t, filepath.Join(dir, "data"), func(b []byte) []byte {
+		for _, id := range []int{1, 2, 3, 7} {
+			b[id*pagemeta.PageBytes+100] ^= 1
+			want = append(want, spot("data", int64(id)*pagemeta.PageBytes))
+		}
+		return b
+	})
+	r, err = ScrubDir(context.Background(), dir, smallOptions(false), nil)
+	if got := spots(t, r.Damages); !errors.Is(err, ErrCorrupt) || !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+		t.Errorf("found %q, %v, want %q", got, err, want)
+	}
+
+	var super superblock
+	if err := super.parse((*pagemeta.Page)([]byte(was["data"]))); err != nil {
+		t.Fatal(err)
+	}
+	second := fmt.Sprintf("%016x.log", super.lsn/uint64(super.segmentBytes)+1) // of what a replay reads
+	edit(t, filepath.Join(dir, "wal", second), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+	r, err = ScrubDir(context.Background(), dir, smallOptions(false), nil)
+	if got := spots(t, r.Damages); !errors.Is(err, ErrCorrupt) || len(got) != len(want)+1 || !strings.HasPrefix(got[0], second) {
+		t.Errorf("found %q, %v, want %q and a record", got, err, want)
+	}
+
+	for what, dir := range map[string]string{"nothing": filepath.Join(dir, "none"), "an empty directory": t.TempDir()} {
+		if _, err := ScrubDir(context.Background(), dir, nil, nil); err == nil || errors.Is(err, ErrCorrupt) {
+			t.Errorf("scrub of %s: %v", what, err)
+		}
+	}
+}
+
+// logFiles returns the names of all segments.
+func logFiles(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	for _, name := range segments(t, dir) {
+		names = append(names, filepath.Join("wal", filepath.Base(name)))
+	}
+	return names
 }
 
 // TestScrubEnds scrubs a store that has stopped, one that is closed meanwhile, and
