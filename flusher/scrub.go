@@ -28,6 +28,7 @@ type scrub struct {
 	f     *Flusher
 	buf   []byte // of a piece; page-aligned, as a file may want it
 	used  [chunkPages]bool
+	known bool  // used is what Used has said
 	pages int64 // looked at
 }
 
@@ -37,11 +38,10 @@ type scrub struct {
 // Flusher when it has stopped, for a round may have been cut off, or that of
 // Passed.
 //
-// What is in memory is not looked at and stays as it is: of a page that is Dirty
-// there the file has the version that the last round wrote. That version must be
-// whole whenever no round is between its first write in place and the last, so a
-// piece is read while none is (inPlace). Writers do not wait for that; a round
-// waits for one piece at most.
+// Memory stays as it is. A page that is Dirty, Frozen or in Flight there is left out:
+// it is written again anyway. Any other must be whole in its file whenever no round
+// is between its first write in place and the last, so a piece is read while none
+// is (inPlace). Writers do not wait for that; a round waits for one piece at most.
 //
 // A page counts as in use if it was so before it was read, and no round has ended
 // in between: what is freed meanwhile is not used for anything else before the
@@ -100,21 +100,23 @@ func (s *scrub) file(from, end pagemeta.PageID) error {
 func (s *scrub) piece(from pagemeta.PageID, used []bool) error {
 	for {
 		round := s.f.round.Load()
-		s.ask(from, used)
+		s.known = s.ask(from, used)
 		if ok, err := s.look(round, from, used); ok || err != nil {
 			return err
 		}
 	}
 }
 
-// ask fills used. Not with inPlace held: it may wait for a page to be loaded.
-func (s *scrub) ask(from pagemeta.PageID, used []bool) {
+// ask fills used; without an answer all pages may be in use, and known is false. Not
+// with inPlace held: it may wait for a page to be loaded.
+func (s *scrub) ask(from pagemeta.PageID, used []bool) (known bool) {
 	if from < firstRoundsPage && s.Used(from, used) == nil {
-		return
+		return true
 	}
 	for i := range used {
-		used[i] = true // look finds out which were written
+		used[i] = true
 	}
+	return false
 }
 
 // look reads and checks the pages that are in use, unless a round has ended since
@@ -131,7 +133,7 @@ func (s *scrub) look(round uint32, from pagemeta.PageID, used []bool) (ok bool, 
 	}
 	first, end := len(used), 0
 	for i := range used {
-		if used[i] = used[i] && f.mustBeThere(from+pagemeta.PageID(i)); used[i] {
+		if used[i] = used[i] && s.mustBeThere(from+pagemeta.PageID(i)); used[i] {
 			first, end = min(first, i), i+1
 			s.pages++
 		}
@@ -142,14 +144,19 @@ func (s *scrub) look(round uint32, from pagemeta.PageID, used []bool) (ok bool, 
 	return true, nil
 }
 
-// mustBeThere tells whether the disk must have page id, which is in use: some
-// round has written it, or no memory has it either. What a journal in memory has
-// was checked by Open, and stands for what the file has.
-func (f *Flusher) mustBeThere(id pagemeta.PageID) bool {
-	if _, ok := f.replay[id]; ok {
+// mustBeThere tells whether the file must have page id, which may be in use. What a
+// journal in memory has was checked by Open, and stands for what the file has.
+func (s *scrub) mustBeThere(id pagemeta.PageID) bool {
+	if _, ok := s.f.replay[id]; ok {
 		return false
 	}
-	return f.rounds.of(id) != 0 || id < firstRoundsPage && f.Pages.State(id) == pagemeta.Absent
+	if id < firstRoundsPage {
+		switch s.f.Pages.State(id) {
+		case pagemeta.Dirty, pagemeta.Frozen, pagemeta.Flight:
+			return false
+		}
+	}
+	return s.known || s.f.rounds.of(id) != 0
 }
 
 // read reads the pages from number from on, and checks those that are in use.

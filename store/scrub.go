@@ -54,8 +54,8 @@ type Damage struct {
 // has rotted where nobody has looked, while a backup still has it; it compares no
 // keys, which is for Verify.
 //
-// The store may be in use. Pages in memory stay as they are, and no others are
-// brought in. A Scrub goes on after damage, to the end; the error then wraps
+// The store may be in use. Pages in memory stay as they are, and hardly any others
+// are brought in; those that the next flush round writes again are left out. A Scrub goes on after damage, to the end; the error then wraps
 // ErrCorrupt, or that of a read if there is nothing else, and the report has all.
 // Other errors: those of ctx, ErrClosed, and ErrStopped, for the disk may then have
 // half of a flush round.

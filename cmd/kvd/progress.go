@@ -31,7 +31,8 @@ func (p progress) bytes(title string) (show func(done, total int64), stop func()
 	if p.out == nil {
 		return func(int64, int64) {}, func() {}
 	}
-	bar := p.bar(1, title, progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true))
+	bar := p.bar(1, title, progressbar.OptionShowBytes(true),
+		progressbar.OptionUseIECUnits(true), progressbar.OptionSetPredictTime(true))
 	show = func(done, total int64) {
 		bar.ChangeMax64(max(total, 1))
 		_ = bar.Set64(done) // a line that cannot be drawn is no reason to stop
