@@ -1,22 +1,24 @@
 package store
 
-// reach makes the leaves resident and writable that the writes of b will change,
+// reach sees to it that no write of b needs the disk: it makes their leaves resident
+// and writable, unless they are to be kept beside their leaves and there is room,
 // and the bitmaps that tell which pages are free. An error of the disk is then one
 // of b alone, with nothing changed: in the middle of b it would stop the store. A
 // single write has no middle. It is called inside the gate, with the keys locked.
 //
-// What can still fail in the middle is a page that was read here and is read once
-// more: an inner node or a bitmap that was evicted since.
+// Two things can still fail in the middle: an inner node or a bitmap that is read
+// once more since it was evicted, and a leaf beside which others have taken the room.
 func (db *DB) reach(b *Batch) error {
 	if b.n == 1 {
 		return nil
 	}
+	db.tree.BeginReach(&b.op)
 	for rest := b.data; len(rest) > 0; {
 		w, more, err := nextWrite(rest)
 		if err != nil {
 			return err
 		}
-		if err := db.tree.Reach(w.key); err != nil {
+		if err := db.tree.Reach(&b.op, w.key, len(w.value)); err != nil {
 			return db.readError(err)
 		}
 		rest = more

@@ -79,6 +79,7 @@ func (p *patient) examine() {
 // batch is one that puts new values to keys, and new keys beside them.
 func (p *patient) batch(keys ...string) (b *Batch, puts map[string]string) {
 	b, puts = &Batch{}, map[string]string{}
+	b.WantFound()
 	for i, k := range keys {
 		for _, k := range []string{k, k + "+"} {
 			puts[k] = fmt.Sprintf("%s, of batch %d%s", k, i, strings.Repeat(".", 700))
@@ -90,16 +91,37 @@ func (p *patient) batch(keys ...string) (b *Batch, puts map[string]string) {
 	return b, puts
 }
 
+// crowd puts more beside the leaf of key than there is room for, a little at a time,
+// and something else before.
+func (p *patient) crowd(b *Batch, key string) error {
+	err := b.Put([]byte(p.well[0]), []byte("crowd"))
+	for i := range 20 {
+		err = errors.Join(err, b.Put(fmt.Appendf(nil, "%s+%02d", key, i), make([]byte, 100)),
+			b.Put([]byte(p.well[i%len(p.well)]), []byte("crowd")))
+	}
+	return err
+}
+
 // suffers does all that must fail: nothing may come of it.
 func (p *patient) suffers(rng *rand.Rand) {
 	t, db := p.t, p.db
 	k := []byte(p.sick[rng.IntN(len(p.sick))])
 	lsn := db.LSN()
-	if err := db.Put(k, []byte("new"), Async); !p.ails(err) {
-		t.Errorf("put: %v", err)
-	}
-	if err := db.Delete(k, Async); !p.ails(err) {
-		t.Errorf("delete: %v", err)
+	for what, do := range map[string]func(b *Batch) error{
+		"put":              func(b *Batch) error { return b.Put(k, []byte("new")) },
+		"delete":           func(b *Batch) error { return b.Delete(k) },
+		"put of long ones": func(b *Batch) error { return p.crowd(b, string(k)) },
+	} {
+		var b Batch
+		if err := do(&b); err != nil {
+			t.Fatal(err)
+		}
+		if b.Len() == 1 { // else it is kept beside the leaf, which is not read
+			b.WantFound()
+		}
+		if _, err := db.Apply(&b, Async); !p.ails(err) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 	if _, err := db.Has(k); !p.ails(err) {
 		t.Errorf("has: %v", err)

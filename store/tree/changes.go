@@ -142,6 +142,17 @@ func (g *generation) take(n int, pages *pagemeta.Table) int {
 	return int(end) - n
 }
 
+// hasRoom tells whether take would give n bytes for records of so many leaves.
+func (g *generation) hasRoom(n, leaves int) bool {
+	return g.mem != nil && g.count.Load()+int64(leaves) < int64(len(g.index))*3/4 &&
+		g.used.Load()+int64(n) <= int64(len(g.mem))
+}
+
+// recordBytes is what a record takes of a key and a value of so many bytes.
+func recordBytes(entry int) int {
+	return (recordAt + entry + recordAlign - 1) &^ (recordAlign - 1)
+}
+
 // A record is read without a lock: next, key and value keep inside mem, whatever
 // it holds.
 func (g *generation) record(at int) (next int, key, value []byte, deleted, ok bool) {
@@ -202,6 +213,16 @@ func (c *changes) beside(dst []Change, leaf pagemeta.PageID) []Change {
 	return dst
 }
 
+// weight is what counts for maxBeside of the records beside leaf.
+func (g *generation) weight(leaf pagemeta.PageID) (bytes int) {
+	for at, steps := g.head(leaf), 0; at != 0 && steps < maxBeside; steps++ {
+		next, key, value, _, _ := g.record(at)
+		bytes += recordAt + len(key) + len(value)
+		at = next
+	}
+	return bytes
+}
+
 // add puts a change beside leaf; value is nil if it deletes. It returns false if
 // there is no room. The caller has the leaf's latch.
 func (c *changes) add(leaf pagemeta.PageID, key, value []byte) bool {
@@ -220,7 +241,7 @@ func (c *changes) add(leaf pagemeta.PageID, key, value []byte) bool {
 		have += recordAt + len(k) + len(v)
 		at = next
 	}
-	size := (recordAt + len(key) + len(value) + recordAlign - 1) &^ (recordAlign - 1)
+	size := recordBytes(len(key) + len(value))
 	if len(key)+len(value) > maxDeferred || have+size > maxBeside {
 		return false
 	}

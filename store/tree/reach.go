@@ -6,14 +6,28 @@ import (
 	"faultline/pagemeta"
 )
 
-// Reach makes the leaf of key resident and writable, and changes nothing: what
-// the disk has to say against a Put or Delete of key, it says here. It is called
-// inside the gate; as long as the caller stays there the leaf stays Dirty.
-func (t *Tree) Reach(key []byte) error {
+// A reached is what Reach has promised the writes of an op that are to be kept
+// beside leaves.
+type reached struct {
+	beside map[pagemeta.PageID]int // bytes beside each leaf, once all are made
+	bytes  int                     // of records, of all leaves
+}
+
+// BeginReach begins the calls of Reach for op.
+func (t *Tree) BeginReach(op *Op) {
+	clear(op.reached.beside)
+	op.reached.bytes = 0
+}
+
+// Reach sees to it that op can put valueBytes to key, or delete it, without a word
+// from the disk: the leaf of key is resident and writable, or there is room for the
+// change beside it. It is called inside the gate, as long as the caller stays there
+// the leaf stays Dirty, and changes nothing.
+func (t *Tree) Reach(op *Op, key []byte, valueBytes int) error {
 	for {
 		seen := t.moves.Load()
-		next, trap := t.tryReach(key)
-		if next == done {
+		next, trap := t.tryReach(op, key, valueBytes)
+		if next == done && !trap.Hit() {
 			return nil
 		}
 		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil {
@@ -23,13 +37,39 @@ func (t *Tree) Reach(key []byte) error {
 }
 
 // tryReach is phase 1 of tryPut.
-func (t *Tree) tryReach(key []byte) (next step, trap pagemeta.Trap) {
+func (t *Tree) tryReach(op *Op, key []byte, valueBytes int) (next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
-	id, next := t.latchLeaf(key)
-	if next == done {
+	id, v, next := t.descend(key)
+	if next != done {
+		return next, trap
+	}
+	if t.defers(op, id) && t.changes.fits(&op.reached, id, len(key)+valueBytes) {
+		return done, trap
+	}
+	if next = t.latchLeaf(id, v); next == done {
 		t.pages.Unlatch(id, false)
 	}
 	return next, trap
+}
+
+// fits tells whether there is room for one more change of an op beside leaf, and
+// counts it. Others may still take that room.
+func (c *changes) fits(r *reached, leaf pagemeta.PageID, bytes int) bool {
+	if r.beside == nil {
+		r.beside = map[pagemeta.PageID]int{}
+	}
+	g := &c.gens[c.open.Load()]
+	have, counted := r.beside[leaf]
+	if !counted {
+		have = g.weight(leaf)
+	}
+	size := recordBytes(bytes)
+	if bytes > maxDeferred || have+size > maxBeside || !g.hasRoom(r.bytes+size, len(r.beside)+1) {
+		return false
+	}
+	r.beside[leaf] = have + size
+	r.bytes += size
+	return true
 }
 
 // ReachSpace is Reach for the bitmaps of the pages that are promised: those that

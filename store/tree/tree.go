@@ -244,7 +244,8 @@ type Op struct {
 	// may say no without a look at its leaf.
 	Found bool
 
-	pages int // pages of the file that nobody else can take
+	pages   int // pages of the file that nobody else can take
+	reached reached
 }
 
 // Put sets key to value. existed tells whether it had one, if op asks for it.
