@@ -30,6 +30,9 @@ func (db *DB) Verify(ctx context.Context) (Report, error) {
 	if err := db.usable(); err != nil {
 		return r, err
 	}
+	if err := db.merge(ctx); err != nil { // so that every key is in its leaf
+		return r, db.orClosed(err)
+	}
 	err := db.flusher.Exclusive(func() (err error) {
 		if err := db.usable(); err != nil {
 			return err
