@@ -82,3 +82,41 @@ func TestChanges(t *testing.T) {
 		t.Errorf("%d refused, %d turns", refused, turns)
 	}
 }
+
+// TestMergeBeside puts a change beside a leaf and makes its neighbour sparse, so that
+// the two would be merged: the change must be found after that.
+func TestMergeBeside(t *testing.T) {
+	tr, _ := newTree(t, 1000, false)
+	if err := tr.Defer(1<<20, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	key := func(i int) []byte { return fmt.Appendf(nil, "%04d", i) }
+	const keys = 100
+	for i := range keys {
+		if _, err := tr.Put(&Op{}, key(i), bytes.Repeat([]byte("v"), 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := tr.node(Root)
+	right, ok := root.child(root.count())
+	if !ok || root.count() == 0 {
+		t.Fatal("one leaf")
+	}
+	if f, s := tr.tryDefer(right, tr.pages.Version(right), key(keys), []byte("beside")); f != deferred || s != done {
+		t.Fatal(f, s)
+	}
+	for i := range keys - 1 {
+		if _, err := tr.Delete(&Op{Found: true}, key(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, leaf := range []pagemeta.PageID{right, Root} {
+		if value, found, err := tr.Get(nil, key(keys)); !found || string(value) != "beside" || err != nil {
+			t.Errorf("%q, %t, %v", value, found, err)
+		}
+		if err := tr.Absorb(&Op{}, leaf); err != nil {
+			t.Error(err)
+		}
+	}
+}
