@@ -1,13 +1,14 @@
 /*
  * mkwrite.pml - pages between stores and the flusher.
  *
- * Two pages, two writers, a reader and a flusher, as pagemeta and flusher have
- * them. Letters are those of (*pagemeta.Table).mkwrite.
+ * Two pages, two writers, a reader, a flusher and an evictor, as pagemeta and
+ * flusher have them. Letters are those of (*pagemeta.Table).mkwrite.
  *
  *	writer 0    changes A, then B, in one operation      tree.restructure
  *	writer 1    changes B                                tree.Put that fits its leaf
  *	reader      touches B, without the gate              tree.Get
  *	flusher     makes rounds; the last when all is done  (*Flusher).flush
+ *	evictor     evicts EVICTS pages, whichever are Clean (*Table).evict
  *
  * A is Clean at first, B is Absent. For each page a writer takes the way of Prepare
  * or that of the trap.
@@ -22,7 +23,9 @@
  *	writable_is_dirty   a page whose lock is free is writable only if it is Dirty
  *	dirty_has_head      a Dirty page has a head, of no round, and no other page has it
  *	heads_given_back    after the last round no head is in use
- *	never_panics        where the code panics: a move that State does not draw
+ *	absent_is_missing   a page whose lock is free is in memory unless it is Absent
+ *	never_panics        where the code panics: a move that State does not draw; and a
+ *	                    load finds the page missing, or the kernel would refuse it
  *
  * and there is no deadlock. -DEFFECTS leaves all but the first three out, so that
  * what a broken variant shows is what it does to the data. Each variant is one
@@ -38,9 +41,20 @@
  *	-DPLAINLOAD    a load installs the page, then protects it
  *	-DRESTART      a trap after the first store begins the operation again
  *	-DREADERDIRTY  a reader's trap runs mkwrite, outside the gate
+ *	-DBARELOAD     a load installs the page without protection
+ *	-DREADFIRST    a load reads the data file, then takes the lock
+ *	-DEVICTUNLOCKED eviction looks at the state, and takes no lock
+ *	-DEVICTDIRTY   eviction takes Dirty pages too
+ *	-DEVICTFLIGHT  eviction takes pages in Flight too
+ *	-DEVICTLATE    eviction lets go of the lock before it drops the memory
+ *	-DDROPFIRST    eviction drops the memory before the page is Absent
  *
  * MARKFIRST does nothing to the data: with the gate closed nobody stores. What must
  * not be is a gate that opens before the protection is complete, LATEPROTECT.
+ *
+ * DROPFIRST does nothing either: who traps in between finds no reason, and tries
+ * again until the page is Absent; who wants to load or to change it waits for the
+ * lock. That the state goes first spares the tries.
  *
  * DROPLOCK and STEPLOCK need two writers of one page: when the first has made it
  * writable and not yet Dirty, the second stores, and the flusher captures the page
@@ -50,9 +64,9 @@
  * Not modelled: more than two pages; weak memory (steps are seen by all in one
  * order; the code has locks and atomics between them); latches and versions (a
  * change of a page in phase 2 is one step); key locks; credits; the wait queues of
- * page lock and gate (who waits wakes when it may go on); eviction, which is not
- * built; errors of Unprotect and of the disk, after which the store stops; the
- * disk, which is in round.pml.
+ * page lock and gate (who waits wakes when it may go on); batches of evictions, heat
+ * and the account of memory; fresh pages; errors of Unprotect and of the disk, after
+ * which the store stops; the disk, which is in round.pml.
  */
 #define A 0
 #define B 1
@@ -68,6 +82,9 @@
 #endif
 #ifndef ROUNDS
 #define ROUNDS 2        /* rounds beside the writers; one more is the last */
+#endif
+#ifndef EVICTS
+#define EVICTS 0        /* pages that are evicted */
 #endif
 #ifndef FAILS
 #define FAILS 0         /* how often the owner's Mkwrite may fail */
@@ -113,9 +130,13 @@ byte ended = 0;         /* writers that have ended */
 byte fails = FAILS;
 byte was[NP];           /* for the check alone: the pages at the cut */
 
+/* A page as whoever comes next sees it. */
+#define PAGE(p) (state[p] == ABSENT -> file[p] : mem[p])
+
 /* The names of the assertions. Hidden: they are no part of a state. */
 hidden byte no_lost_update, applied_once, no_torn_cut, no_trap_in_phase_2;
 hidden byte writable_is_dirty, dirty_has_head, heads_given_back, never_panics;
+hidden byte absent_is_missing;
 hidden byte q;
 
 #define CHECK(name, what) atomic { name = (what); assert(name) }
@@ -146,25 +167,41 @@ inline attach(h) {
 	slot[h] = NONE
 }
 
+/* What a load takes for the page in the data file. */
+#ifdef READFIRST
+#define IMAGE(p) was_read
+#else
+#define IMAGE(p) file[p]
+#endif
+
 /* Table.fetch: the locked, Absent page p comes into memory, protected by the call
- * that installs it (UFFDIO_COPY with MODE_WP). */
+ * that installs it (UFFDIO_COPY with MODE_WP). The kernel refuses one that is there. */
 inline fetch(p) {
-#ifdef PLAINLOAD
-	atomic { mem[p] = file[p]; pte[p] = WRITABLE };
+	PANIC_UNLESS(pte[p] == MISSING);
+#if defined(BARELOAD)
+	atomic { if :: pte[p] == MISSING -> mem[p] = IMAGE(p); pte[p] = WRITABLE :: else fi };
+#elif defined(PLAINLOAD)
+	atomic { mem[p] = IMAGE(p); pte[p] = WRITABLE };
 	pte[p] = PROTECTED;
 #else
-	atomic { mem[p] = file[p]; pte[p] = PROTECTED };
+	atomic { if :: pte[p] == MISSING -> mem[p] = IMAGE(p); pte[p] = PROTECTED :: else fi };
 #endif
 	state[p] = CLEAN
 }
 
 /* Table.loadPage. */
 inline loadPage(p) {
+#ifdef READFIRST
+	was_read = file[p];
+#endif
 	LOCK(p);
 	if
 	:: state[p] == ABSENT -> fetch(p)
 	:: else
 	fi;
+#ifdef READFIRST
+	was_read = 0;
+#endif
 	UNLOCK(p)
 }
 
@@ -176,7 +213,11 @@ inline mkwrite(p) {
 	:: state[p] == DIRTY                                    /*   already */
 	:: else ->
 		if
-		:: state[p] == ABSENT -> fetch(p)
+		:: state[p] == ABSENT ->
+#ifdef READFIRST
+			was_read = file[p];
+#endif
+			fetch(p)
 		:: else
 		fi;
 		seen = state[p];
@@ -263,6 +304,9 @@ inline enter() {
 
 proctype writer(byte w) {
 	byte ops = 0, seen = 0, h = 0;
+#ifdef READFIRST
+	byte was_read = 0;
+#endif
 	bool trapped = false, failed = false;
 
 	do
@@ -324,6 +368,9 @@ proctype writer(byte w) {
 
 proctype reader() {
 	byte seen = 0, h = 0;
+#ifdef READFIRST
+	byte was_read = 0;
+#endif
 	bool failed = false;
 	do
 	:: pte[B] != MISSING -> break                           /* it reads */
@@ -338,6 +385,50 @@ proctype reader() {
 		fi
 	od
 }
+
+#if EVICTS > 0
+/* Table.choose takes a page and its lock in one step, or passes it by. */
+#if defined(EVICTDIRTY)
+#define EVICTABLE(p) (state[p] == CLEAN || state[p] == DIRTY)
+#elif defined(EVICTFLIGHT)
+#define EVICTABLE(p) (state[p] == CLEAN || state[p] == FLIGHT)
+#else
+#define EVICTABLE(p) (state[p] == CLEAN)
+#endif
+#ifdef EVICTUNLOCKED
+#define CHOOSE(p) atomic { EVICTABLE(p) -> v = p }
+#define RELEASE(p) skip
+#else
+#define CHOOSE(p) atomic { !locked[p] && EVICTABLE(p) -> v = p; locked[p] = true }
+#define RELEASE(p) UNLOCK(p)
+#endif
+
+proctype evictor() {
+	byte v = 0, n = 0;
+end:	do
+	:: n < EVICTS ->
+		if
+		:: CHOOSE(A)
+		:: CHOOSE(B)
+		fi;
+#ifdef DROPFIRST
+		pte[v] = MISSING;
+		state[v] = ABSENT;
+#else
+		atomic { state[v] = ABSENT; head[v] = 0 };
+#ifdef EVICTLATE
+		RELEASE(v);
+#endif
+		atomic { pte[v] = MISSING; mem[v] = 0 };
+#endif
+#ifndef EVICTLATE
+		RELEASE(v);
+#endif
+		atomic { n++; v = 0 }
+	:: else -> break
+	od
+}
+#endif
 
 /* Table.Freeze, in three loops. */
 inline collect() {
@@ -394,7 +485,7 @@ inline freeze() {
 	atomic {
 		q = 0;
 		do
-		:: q < NP -> was[q] = (state[q] == ABSENT -> file[q] : mem[q]); q++
+		:: q < NP -> was[q] = PAGE(q); q++
 		:: else -> break
 		od
 	};
@@ -487,15 +578,7 @@ proctype flusher() {
 	rounds = 0;
 	round();
 	atomic {
-		applied_once = 1;
-		if
-		:: state[A] != ABSENT -> applied_once = (mem[A] == done[0])
-		:: else -> applied_once = (done[0] == 0)
-		fi;
-		if
-		:: state[B] != ABSENT -> applied_once = applied_once && mem[B] == done[0] + 4 * done[1]
-		:: else -> applied_once = applied_once && done[0] + done[1] == 0
-		fi;
+		applied_once = (PAGE(A) == done[0] && PAGE(B) == done[0] + 4 * done[1]);
 		assert(applied_once);
 		no_lost_update = (state[A] == ABSENT || file[A] == mem[A]) &&
 			(state[B] == ABSENT || file[B] == mem[B]);
@@ -509,6 +592,7 @@ proctype flusher() {
 
 #ifndef EFFECTS
 /* The invariants. The process waits, everywhere, for one to be broken. */
+#define ASTRAY(p)   (!locked[p] && (pte[p] == MISSING) != (state[p] == ABSENT))
 #define STRAY(p)    (!locked[p] && pte[p] == WRITABLE && state[p] != DIRTY)
 #define HEADLESS(p) (!locked[p] && state[p] == DIRTY && (!used[head[p]] || !shut && slot[head[p]] != NONE))
 active proctype invariants() {
@@ -516,6 +600,7 @@ end:	if
 	:: atomic { STRAY(A) || STRAY(B) -> CHECK(writable_is_dirty, false) }
 	:: atomic { HEADLESS(A) || HEADLESS(B) || (state[A] == DIRTY && state[B] == DIRTY && head[A] == head[B]) ->
 		CHECK(dirty_has_head, false) }
+	:: atomic { ASTRAY(A) || ASTRAY(B) -> CHECK(absent_is_missing, false) }
 	fi
 }
 #endif
@@ -527,6 +612,9 @@ init {
 		run writer(0);
 		run writer(1);
 		run reader();
+#if EVICTS > 0
+		run evictor();
+#endif
 		run flusher()
 	}
 }

@@ -28,6 +28,9 @@ var variants = []variant{
 	{"mkwrite", "", ""},
 	{"mkwrite", "OPS=1 FAILS=1", ""},
 	{"mkwrite", "EFFECTS OPS=1 MARKFIRST", ""},
+	{"mkwrite", "OPS=1 EVICTS=1", ""},
+	{"mkwrite", "OPS=1 EVICTS=2 ROUNDS=1", ""},
+	{"mkwrite", "OPS=1 EVICTS=1 ROUNDS=1 DROPFIRST", ""},
 
 	{"mkwrite", "EFFECTS DROPLOCK", "no_torn_cut"},
 	{"mkwrite", "EFFECTS STEPLOCK", "no_torn_cut"},
@@ -37,11 +40,19 @@ var variants = []variant{
 	{"mkwrite", "EFFECTS PLAINLOAD", "no_lost_update"},
 	{"mkwrite", "EFFECTS RESTART", "applied_once"},
 	{"mkwrite", "EFFECTS READERDIRTY", data},
+	{"mkwrite", "EFFECTS OPS=1 EVICTS=1 EVICTUNLOCKED", data},
+	{"mkwrite", "EFFECTS OPS=1 EVICTS=1 EVICTLATE", data},
+	{"mkwrite", "EFFECTS OPS=1 EVICTS=1 EVICTDIRTY", data},
+	{"mkwrite", "EFFECTS OPS=1 EVICTS=1 EVICTFLIGHT", data},
+	{"mkwrite", "EFFECTS OPS=1 EVICTS=1 BARELOAD", data},
+	{"mkwrite", "EFFECTS OPS=1 EVICTS=1 READFIRST", data},
 
 	// The invariants are broken where they should be.
 	{"mkwrite", "DROPLOCK", "writable_is_dirty"},
 	{"mkwrite", "WRITTENBLIND", "writable_is_dirty heads_given_back"},
 	{"mkwrite", "MARKFIRST LATEPROTECT", "writable_is_dirty no_trap_in_phase_2"},
+	{"mkwrite", "OPS=1 EVICTS=1 EVICTLATE", "never_panics absent_is_missing"},
+	{"mkwrite", "OPS=1 EVICTS=1 BARELOAD", "writable_is_dirty"},
 	{"round", "NOLOGSYNC", "log_has_cut"},
 	{"round", "UNSYNCEDJOURNAL", "never_corrupt"},
 
