@@ -40,6 +40,14 @@ func (o *Options) pagesMemory() int64 {
 	return o.MemoryBudget - o.logBytes() - heapBytes(o.MemoryBudget)
 }
 
+// roomMemory is what package pagemeta may use.
+func (o *Options) roomMemory() int64 {
+	if o.room > 0 {
+		return int64(o.room) * pagemeta.PageBytes
+	}
+	return o.pagesMemory()
+}
+
 // forTables is what is left for tables at most.
 func (o *Options) forTables() int64 {
 	return o.pagesMemory() - 2*o.DirtyBudget - o.changeBytes() - minClean

@@ -90,7 +90,7 @@ func (db *DB) openPages() (empty bool, err error) {
 		FS:       db.opts.fs,
 		Dir:      db.dir,
 		Capacity: db.opts.capacity(),
-		Memory:   db.opts.pagesMemory(),
+		Memory:   db.opts.roomMemory(),
 		Credits:  db.opts.credits(),
 		Interval: max(db.opts.CheckpointEvery, 0),
 		TrapOnly: db.opts.TrapOnly,

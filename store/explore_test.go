@@ -17,8 +17,9 @@ func never() bool { return false }
 // filmSteps is how many things a film has: some hundred calls.
 const filmSteps = 60
 
-// statesOfFilm is about how many states explore visits in a film, with every 1.
-const statesOfFilm = 8000
+// statesOfFilm is about how many states explore visits in the longest film, with every
+// 1.
+const statesOfFilm = 20000
 
 // TestExplore films runs of a whole store on memdisk: batches of all durabilities,
 // rounds with writes in the middle, new, recycled and removed segments, Close, kill
@@ -33,9 +34,9 @@ func TestExplore(t *testing.T) {
 	if raceEnabled {
 		goal = max(1, goal/8)
 	}
-	every := max(1, len(manners)*statesOfFilm/goal)
+	every := max(1, (len(manners)*statesOfFilm+goal-1)/goal) // each manner has its turn
 	began := time.Now()
-	x, frames, films := newExplorer(manner{}), 0, 0
+	x, frames, films, gone := newExplorer(manner{}), 0, 0, uint64(0)
 	for ; x.mu.count.total() < goal && !x.violated(); films++ {
 		x.manner = manners[films%len(manners)]
 		d := newDirector(x.manner, seed+uint64(films))
@@ -44,13 +45,15 @@ func TestExplore(t *testing.T) {
 		}
 		f := d.end()
 		frames += len(f)
+		gone += d.evicted
 		x.forget()
 		x.explore(f, every, seed+uint64(films), never)
 		if films%10 == 9 {
 			t.Logf("%v: %v", time.Since(began).Round(time.Second), &x.mu.count)
 		}
 	}
-	t.Logf("%v, from %d calls in %d films; %d violations, %v", &x.mu.count, frames, films, len(x.mu.violations), time.Since(began).Round(time.Second))
+	t.Logf("%v, from %d calls in %d films, in which %d pages were evicted; %d violations, %v",
+		&x.mu.count, frames, films, gone, len(x.mu.violations), time.Since(began).Round(time.Second))
 	for i, v := range x.mu.violations {
 		if i < 10 {
 			t.Error(v)
@@ -58,6 +61,9 @@ func TestExplore(t *testing.T) {
 	}
 	if err := x.mu.count.complete(); err != nil && goal > 1000 {
 		t.Error(err)
+	}
+	if gone == 0 || x.mu.count.evicted == 0 {
+		t.Errorf("%d pages were evicted in films, %d in recoveries", gone, x.mu.count.evicted)
 	}
 }
 

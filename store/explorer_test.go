@@ -43,6 +43,7 @@ type explored struct {
 	opened   int // the others were known
 	wentOn   int // the store was written to again, crashed again, and was right
 	verified int
+	evicted  uint64 // pages, during recoveries and after them
 }
 
 func (c *explored) total() (n int) {
@@ -68,8 +69,8 @@ func (c *explored) complete() (err error) {
 
 func (c *explored) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d crash states, %d of them distinct, %d recoveries run, %d verified, %d written to afterwards",
-		c.total(), c.distinct, c.opened, c.verified, c.wentOn)
+	fmt.Fprintf(&b, "%d crash states, %d of them distinct, %d recoveries run, %d verified, %d written to afterwards, %d pages evicted",
+		c.total(), c.distinct, c.opened, c.verified, c.wentOn, c.evicted)
 	for level, by := range c.states {
 		fmt.Fprintf(&b, "; crash %d:", level+1)
 		for how, n := range by {

@@ -38,6 +38,7 @@ type manner struct {
 	// themselves.
 	alone bool
 	drops string // memdisk.FS.Drops
+	tight bool   // there is memory for a few pages only: the others come and go
 
 	// For controls:
 	lies string                   // memdisk.FS.Lies
@@ -55,16 +56,48 @@ func (w manner) String() string {
 	if !w.alone {
 		s += ", in the background"
 	}
+	if w.tight {
+		s += ", tight memory"
+	}
 	return s
 }
 
 // manners are all that there are for films. With mappings, only one goroutine may
 // run: a mapping is stored to without a call, so without a moment for a frame.
 var manners = []manner{
-	{mapped: true, alone: true},
-	{mapped: true, alone: true, trapOnly: true},
+	{mapped: true, alone: true, tight: true},
+	{mapped: true, alone: true, trapOnly: true, tight: true},
 	{alone: true},
-	{},
+	{tight: true},
+}
+
+// tightRoom is how many pages there is memory for: a film has twenty or more.
+const tightRoom = 7
+
+// sizes of values.
+func (w manner) sizes() [4]int {
+	if w.tight {
+		return [4]int{40, 400, 1000, 1600}
+	}
+	return [4]int{8, 40, 200, 800}
+}
+
+// segment is the size of a file of the log, in bytes.
+func (w manner) segment() int64 {
+	if w.tight {
+		return 16 << 10
+	}
+	return 4 << 10
+}
+
+// maxLog is how much log there is before a round that the director asks for.
+func (w manner) maxLog() int64 { return w.segment() * 5 / 4 }
+
+func (w manner) room() int {
+	if w.tight {
+		return tightRoom
+	}
+	return 0
 }
 
 // options make the store small: a film must have rounds, new segments and trims,
@@ -78,11 +111,12 @@ func (w manner) options(m *memdisk.FS) *Options {
 	return &Options{
 		MemoryBudget:    MinMemoryBudget,
 		DirtyBudget:     1 << 20,
-		LogBytes:        2 * maxFilmLog,
-		SegmentBytes:    4 << 10,
+		LogBytes:        2 * w.maxLog(),
+		SegmentBytes:    w.segment(),
 		CheckpointEvery: -1,
 		TrapOnly:        w.trapOnly,
 		fs:              fs,
+		room:            w.room(),
 		logBuffer:       4 << 10,
 		noHelper:        w.alone,
 	}
@@ -96,6 +130,8 @@ type director struct {
 	over  *atomic.Bool // what fs does is not filmed any more
 	db    *DB
 	fault *fault // or nil
+
+	evicted uint64 // pages, by stores that are closed or dead
 
 	turn   sync.Mutex // who writes: the director, or alone, in a round, the flusher for it
 	failed error      // of a write in a round
@@ -191,7 +227,7 @@ func (d *director) end() film {
 	d.frame(d.fs, "the end")
 	d.over.Store(true)
 	if d.db != nil {
-		kill(d.db)
+		d.leave(d.db)
 	}
 	return d.mu.film
 }
@@ -219,12 +255,9 @@ func (d *director) open() error {
 	return err
 }
 
-// maxFilmLog is how much log there is before a round that the director asks for.
-const maxFilmLog = 5 << 10
-
 // step does one thing.
 func (d *director) step() error {
-	if d.alone && uint64(d.db.LSN()) > d.db.cutLSN.Load()+maxFilmLog {
+	if d.alone && uint64(d.db.LSN()) > d.db.cutLSN.Load()+uint64(d.maxLog()) {
 		return d.checkpoint()
 	}
 	switch n := d.rng.IntN(64); {
@@ -241,6 +274,7 @@ func (d *director) step() error {
 		if err := d.db.Close(); err != nil {
 			return err
 		}
+		d.evicted += evicted(d.db)
 		d.acked(d.begun(), true)
 		return d.open()
 	case n < 9:
@@ -268,9 +302,17 @@ func (d *director) checkpoint() error {
 func (d *director) crash() error {
 	left, dead := d.fs.Crash(memdisk.Kill, nil), d.db
 	d.use(left)
-	kill(dead)
+	d.leave(dead)
 	return d.open()
 }
+
+// leave kills a store that the film is done with.
+func (d *director) leave(db *DB) {
+	kill(db)
+	d.evicted += evicted(db)
+}
+
+func evicted(db *DB) uint64 { return db.Metrics().Pages.Evicted }
 
 // filmKeys are all keys that there may be.
 const filmKeys = 150
@@ -282,7 +324,7 @@ func (d *director) write(durability Durability) error {
 	var b Batch
 	var err error
 	put := func(key int) {
-		size := []int{8, 40, 200, 800}[d.rng.IntN(4)]
+		size := d.sizes()[d.rng.IntN(4)]
 		value := binary.LittleEndian.AppendUint64(make([]byte, size), uint64(d.begun()+1))
 		err = errors.Join(err, b.Put(fmt.Appendf(nil, "key%03d", key), value))
 	}

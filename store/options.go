@@ -65,6 +65,7 @@ type Options struct {
 
 	fs        disk.FS
 	pages     int  // if not 0, the most pages that there can be
+	room      int  // if not 0, how many pages may be in memory, images among them
 	logBuffer int  // see wal.Options.BufferBytes
 	noHelper  bool // see wal.Options
 }

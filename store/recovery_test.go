@@ -92,7 +92,7 @@ func (r *recovery) run() error {
 	if err != nil {
 		return err
 	}
-	defer kill(db)
+	defer r.leave(db)
 	r.opened = len(r.film)
 	if r.filmed {
 		r.frame("anything else")
@@ -113,6 +113,14 @@ func (r *recovery) run() error {
 	}
 	over.Store(true)
 	return err
+}
+
+// leave kills a store, and counts what it has evicted.
+func (r *recovery) leave(db *DB) {
+	kill(db)
+	r.explorer.mu.Lock()
+	defer r.explorer.mu.Unlock()
+	r.explorer.mu.count.evicted += evicted(db)
 }
 
 func (r *recovery) frame(call string) {
@@ -152,7 +160,7 @@ func (r *recovery) goOn(db *DB) error {
 	if err != nil {
 		return fmt.Errorf("after writes after that: %w", err)
 	}
-	defer kill(again)
+	defer r.leave(again)
 	found, err := digestOf(again)
 	if err == nil && found != want {
 		err = fmt.Errorf("after writes after that: found %d keys, want %d", found.keys, want.keys)
