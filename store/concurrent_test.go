@@ -71,7 +71,7 @@ func TestRounds(t *testing.T) {
 	watchdog(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // a writer is preempted wherever it is
 	o := crowdOptions(memdisk.New(), false)
-	o.MemoryBudget, o.DirtyBudget, o.LogBytes = 128<<20, 32<<20, 1<<30
+	o.MemoryBudget, o.DirtyBudget, o.LogBytes, o.room = 128<<20, 32<<20, 1<<30, 0
 	db := open(t, t.TempDir(), o)
 	rounds := db.Metrics().Flush.Rounds
 	c := newCrowd(0)
@@ -175,9 +175,11 @@ func TestStorm(t *testing.T) {
 			if err := c.reopenCheck(dir, crowdOptions(nil, true), all, all); err != nil {
 				t.Fatalf("after close: %v", err)
 			}
-			if m := db.Metrics().Pages; m.MkwritePrepared != 0 || m.MkwriteTraps == 0 {
+			m := db.Metrics().Pages
+			if m.MkwritePrepared != 0 || m.MkwriteTraps == 0 || m.Evicted == 0 {
 				t.Errorf("%+v", m)
 			}
+			t.Logf("%d writes, %d traps to write, %d to load, %d pages evicted", all.sum(), m.MkwriteTraps, m.LoadTraps, m.Evicted)
 		})
 	}
 }

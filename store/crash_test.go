@@ -147,6 +147,13 @@ func (c crowd) now(how func(w *writer) uint64) (m moment) {
 	return m
 }
 
+func (m moment) sum() (n uint64) {
+	for _, k := range m {
+		n += k
+	}
+	return n
+}
+
 func startedBy(w *writer) uint64 { return w.started.Load() }
 func writtenBy(w *writer) uint64 { return w.written.Load() }
 func durableBy(w *writer) uint64 { return w.durable.Load() }
@@ -202,7 +209,8 @@ func (c crowd) run(db *DB, until func() bool) error {
 	return errors.Join(errs...)
 }
 
-// crowdOptions make rounds and segments come often.
+// crowdOptions make rounds, segments and evictions come often: four writers have some
+// twenty pages.
 func crowdOptions(fsys disk.FS, trapOnly bool) *Options {
 	return &Options{
 		MemoryBudget:    8 << 20,
@@ -212,6 +220,7 @@ func crowdOptions(fsys disk.FS, trapOnly bool) *Options {
 		CheckpointEvery: -1,
 		TrapOnly:        trapOnly,
 		fs:              fsys,
+		room:            12,
 	}
 }
 
@@ -501,6 +510,9 @@ func TestKill(t *testing.T) {
 		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
+		}
+		if n := evicted(db); n == 0 {
+			t.Error("no page was evicted")
 		}
 		wrong := c.now(startedBy)
 		for i := range wrong {
