@@ -26,6 +26,7 @@ type play struct {
 	inside   int
 
 	round int     // of the flusher
+	turn  int     // of the evictor
 	model content // what memory must be
 	cut   content // what the model was at the last freeze
 	heads []uint32
@@ -134,6 +135,46 @@ func (p *play) writer(at int, value byte, prepare bool) func(*actor) error {
 		p.inside--
 		return err
 	}
+}
+
+// reader looks at the page once, without the gate.
+func (p *play) reader(a *actor) error {
+	var got content
+	_, err := operate(p.table, ToRead, func(*Trap) {
+		a.hold("read", nil)
+		got = contentOf(p.table.Page(page))
+	})
+	if err == nil && got != p.model {
+		err = fmt.Errorf("stale read: %v, want %v", got, p.model)
+	}
+	return err
+}
+
+// evictor evicts the page as often, if it is Clean when its turn comes.
+func (p *play) evictor(times int) func(*actor) error {
+	return func(a *actor) error {
+		for p.turn = range times {
+			a.hold("choose", nil)
+			p.evict()
+		}
+		return nil
+	}
+}
+
+func (p *play) evict() {
+	c := &p.table.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ended := false
+	defer func() {
+		if !ended { // others may wait for the page
+			for _, id := range c.mu.victims {
+				p.table.unlock(id)
+			}
+		}
+	}()
+	p.table.evict(1)
+	ended = true
 }
 
 // flusher makes rounds, like flusher.flush.
@@ -257,6 +298,10 @@ func (p *play) checkEnd() error {
 	}
 	if len(p.owner.live) > 0 && !p.effects {
 		return fmt.Errorf("heads %v have leaked", p.owner.live)
+	}
+	_, resident := p.memory()
+	if n, kept := p.table.room.resident.Load(), p.table.room.kept.Load(); n == 1 != resident || kept != 0 {
+		return fmt.Errorf("%d pages counted in memory, %d that may not leave; resident %t", n, kept, resident)
 	}
 	return nil
 }

@@ -19,6 +19,8 @@ import (
 //	                                       lock before C and takes it again before D
 //	writer NAME by=trap|prepare at=N value=V
 //	flusher NAME [rest]                    a round, or what is left of one after its freeze
+//	reader NAME                            a look at the page
+//	evictor NAME                           an eviction, if the page is Clean then
 //	go NAME [to=STEP]                      one step, or up to STEP, or to the end; or until
 //	                                       it has to wait
 //	last-round                             all have ended: a last round, and what it leaves
@@ -79,6 +81,12 @@ func (p *play) command(t *testing.T, d *datadriven.TestData) string {
 			do = p.rest
 		}
 		p.add(d.CmdArgs[0].Key, do)
+		return ""
+	case "reader":
+		p.add(d.CmdArgs[0].Key, p.reader)
+		return ""
+	case "evictor":
+		p.add(d.CmdArgs[0].Key, p.evictor(1))
 		return ""
 	case "go":
 		to := ""
