@@ -349,5 +349,6 @@ func (e *explorer) find(t *testing.T, want string) {
 	if found := fmt.Sprint(e.bug); !strings.Contains(found, want) {
 		t.Errorf("found %v, want %q, after\n%s", e.bug, want, strings.Join(e.order, "\n"))
 	}
+	e.count() // panics if an actor can go in circles
 	t.Logf("%v: %v", e, e.bug)
 }
