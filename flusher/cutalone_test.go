@@ -28,7 +28,7 @@ func TestCutAlone(t *testing.T) {
 		}
 		cuts++
 		return r.cut()
-	})
+	}, func() {})
 	n, err := r.f.Begin(context.Background(), 1, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestCutAfterStop(t *testing.T) {
 	r.f.Start(&rigLog{r: r}, func() (from, through uint64, err error) {
 		t.Error("cut")
 		return r.cut()
-	})
+	}, func() {})
 	n, err := r.f.Begin(context.Background(), 1, 0)
 	if err != nil {
 		t.Fatal(err)

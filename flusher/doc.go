@@ -10,7 +10,7 @@
 //	   |                 |                    |  noted; gate open
 //	   |---- mkwrite --->| Frozen: its image  |
 //	   |                 | is captured first  |-- log up to the LSN ---->|  A
-//	   |                 |<---- capture ------|                          |
+//	   |                 |<---- capture ------|-- values, sync --------->|  A'
 //	   |                 | Frozen -> Flight   |-- journal, sync -------->|  B
 //	   |                 |                    |-- pages in place, sync   |
 //	   |                 |                    |   rounds, sync           |
@@ -25,6 +25,10 @@
 // again with the page 0 of another round of the same number (pagemeta/model). In C
 // page 0 comes last, when the other pages are durable: what it says of them holds
 // even if the journal is damaged then. Rounds do not overlap.
+//
+// A' is for pages of long values (value.go), which go to the data file at once. The
+// cut may refer to them, and from B on it is what Open restores. When nothing was
+// written of values since the file was synced there is no A'.
 //
 // The cut is consistent because the gate was closed: no operation is half in it.
 // Writers wait only for the freeze, whose length is Metrics.LastPause. Superblock

@@ -48,6 +48,8 @@ type Flusher struct {
 
 	data    disk.File
 	rounds  rounds
+	values  values
+	growing sync.Mutex // held while the data file grows
 	journal journal
 	round   atomic.Uint32           // the last round that is in the data file
 	replay  map[pagemeta.PageID]int // ReadOnly: slots of the journal, which is not written back
@@ -63,6 +65,7 @@ type Flusher struct {
 	heads   heads
 	log     Log
 	cut     Cut
+	done    func()
 
 	kick    chan struct{} // a round may be wanted; capacity 1
 	asked   atomic.Bool   // it is, whatever the credits
@@ -162,9 +165,10 @@ func (f *Flusher) path(name string) string { return filepath.Join(f.Dir, name) }
 // what is below through, and need not the log for what is below from.
 type Cut func() (from, through uint64, err error)
 
-// Start begins to make rounds.
-func (f *Flusher) Start(log Log, cut Cut) {
-	f.log, f.cut = log, cut
+// Start begins to make rounds. done is called in each when the pages of the cut are in
+// the data file.
+func (f *Flusher) Start(log Log, cut Cut, done func()) {
+	f.log, f.cut, f.done = log, cut, done
 	go f.run()
 }
 

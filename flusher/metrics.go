@@ -26,6 +26,7 @@ func (m *metrics) frozen(took time.Duration) {
 type Metrics struct {
 	Rounds       uint64        // flush rounds in the data file
 	PagesWritten uint64        // images of all rounds; each went to the journal too
+	ValuePages   uint64        // pages of long values, which no round writes
 	Writes       uint64        // calls that wrote them in place
 	Recovered    int           // pages that Open wrote again from the journal
 	LastRound    time.Duration // length of the last round
@@ -42,6 +43,7 @@ func (f *Flusher) Metrics() Metrics {
 	return Metrics{
 		Rounds:       m.rounds.Load(),
 		PagesWritten: m.pages.Load(),
+		ValuePages:   f.values.written.Load(),
 		Writes:       m.writes.Load(),
 		Recovered:    m.recovered,
 		LastRound:    time.Duration(m.roundTime.Load()),

@@ -134,7 +134,8 @@ func (f *Flusher) checkCut(images []pagemeta.FrozenPage) error {
 }
 
 // ReadPage reads page id from the data file and checks it. It is called by
-// pagemeta, with the page locked.
+// pagemeta, with the page locked. A page that is one of a value is refused, and may be
+// changing: who comes to it has an old pointer, or the tree is damaged.
 func (f *Flusher) ReadPage(id pagemeta.PageID, image *pagemeta.Page) error {
 	if err := f.readImage(id, image); err != nil {
 		return err
@@ -160,7 +161,7 @@ func (f *Flusher) checkImage(id pagemeta.PageID, image *pagemeta.Page) error {
 	if err := image.Check(id); err != nil {
 		return f.corrupt(id, err)
 	}
-	if image.Kind() == 0 || (image.Kind() == kindRounds) != (id >= firstRoundsPage) {
+	if image.Kind() == 0 || image.Kind() == kindValue || (image.Kind() == kindRounds) != (id >= firstRoundsPage) {
 		return f.corrupt(id, fmt.Errorf("page %d: kind %d", id, image.Kind()))
 	}
 	return nil

@@ -166,7 +166,7 @@ func (r *rig) openReadOnly() {
 	}
 }
 
-func (r *rig) start() { r.f.Start(r.log, r.cut) }
+func (r *rig) start() { r.f.Start(r.log, r.cut, func() {}) }
 
 func (r *rig) close() {
 	r.t.Helper()

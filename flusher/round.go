@@ -29,6 +29,9 @@ func (f *Flusher) flush() error {
 	if err := f.log.Sync(context.Background(), through); err != nil { // A
 		return fmt.Errorf("sync log up to %d before round %d: %w", through, round, err)
 	}
+	if err := f.syncValues(); err != nil { // A'
+		return fmt.Errorf("sync long values before round %d: %w", round, err)
+	}
 	images, err := f.writeJournal(round, cut)
 	if err != nil { // B
 		return fmt.Errorf("journal %d pages: %w", len(cut), err)
@@ -41,6 +44,7 @@ func (f *Flusher) flush() error {
 	}
 	f.heads.release(cut)
 	f.credits.give(len(cut))
+	f.done()
 	if err := f.journal.clear(); err != nil { // D
 		return fmt.Errorf("clear journal: %w", err)
 	}
@@ -152,7 +156,7 @@ func (f *Flusher) writeBack(images []pagemeta.FrozenPage) error {
 	for n < len(images) && images[n].ID < firstRoundsPage {
 		n++
 	}
-	if err := reserve(f.data, images[n-1].ID, growPages); err != nil {
+	if err := f.growData(images[n-1].ID); err != nil {
 		return err
 	}
 	if err := reserve(f.rounds.file, images[len(images)-1].ID-firstRoundsPage, growRounds); err != nil {
@@ -199,6 +203,13 @@ const (
 	growPages  = 1024
 	growRounds = 16
 )
+
+// growData makes the data file long enough for page last of it.
+func (f *Flusher) growData(last pagemeta.PageID) error {
+	f.growing.Lock()
+	defer f.growing.Unlock()
+	return reserve(f.data, last, growPages)
+}
 
 // reserve makes file long enough for page last of it, in steps of grow pages,
 // with blocks behind them.

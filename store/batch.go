@@ -24,24 +24,31 @@ import (
 //	+-----+------------+-----+
 //	| op  | key length | key |                           op 2: delete
 //	+-----+------------+-----+
+//	+-----+------------+--------------+----------+-----+
+//	| op  | key length | value length | value id | key |   op 3: put a value that
+//	+-----+------------+--------------+----------+-----+   the log has before it
 //
-// op is a byte, the lengths are unsigned varints.
+// op is a byte, the lengths are unsigned varints, the id has 8 bytes.
 type Batch struct {
 	data  []byte
 	n     int
 	found int
 
-	op      tree.Op  // while it is being applied
-	stripes []uint16 // of its keys, sorted, while it is being applied
+	op      tree.Op      // while it is being applied
+	stripes []uint16     // of its keys, sorted, while it is being applied
+	inTree  int          // bytes of it that go into leaves
+	long    int          // long values in it
+	staged  []*longValue // these, while it is being applied
 }
 
 const (
-	opPut    = 1
-	opDelete = 2
+	opPut     = 1
+	opDelete  = 2
+	opPutLong = 3 // see longValue
 )
 
-// Put sets key to value. It returns ErrEmptyKey or an error wrapping
-// ErrTooLarge, and then the Batch is as it was.
+// Put sets key to value, which counts in full for MaxBatchBytes. It returns
+// ErrEmptyKey or an error wrapping ErrTooLarge, and then the Batch is as it was.
 func (b *Batch) Put(key, value []byte) error {
 	if err := b.check(len(key), len(value)); err != nil {
 		return err
@@ -68,18 +75,40 @@ func (b *Batch) Delete(key []byte) error {
 	return nil
 }
 
-// check tells whether a write of these lengths may be added.
-func (b *Batch) check(key, value int) error {
+// putLong sets key to v, which the log has.
+func (b *Batch) putLong(key []byte, v *longValue) {
+	b.data = append(b.data, opPutLong)
+	b.data = binary.AppendUvarint(b.data, uint64(len(key)))
+	b.data = binary.AppendUvarint(b.data, uint64(v.ref.Bytes))
+	b.data = le.AppendUint64(b.data, v.ref.ID)
+	b.data = append(b.data, key...)
+	b.n++
+}
+
+// checkEntry tells whether there may be a key and a value of these lengths.
+func checkEntry(key int, value int64) error {
 	switch {
 	case key == 0:
 		return ErrEmptyKey
 	case key > MaxKeyBytes:
 		return fmt.Errorf("key of %d bytes: %w: the limit is %d", key, ErrTooLarge, MaxKeyBytes)
-	case value > MaxEntryBytes-key:
-		return fmt.Errorf("key of %d and value of %d bytes: %w: the limit is %d together",
-			key, value, ErrTooLarge, MaxEntryBytes)
-	case len(b.data)+key+value+2*binary.MaxVarintLen32+1 > MaxBatchBytes:
-		return fmt.Errorf("batch of %d bytes: %w: the limit is %d", len(b.data), ErrTooLarge, MaxBatchBytes)
+	case value > MaxValueBytes:
+		return tooLong(value)
+	}
+	return nil
+}
+
+func tooLong(value int64) error {
+	return fmt.Errorf("value of %d bytes: %w: the limit is %d", value, ErrTooLarge, MaxValueBytes)
+}
+
+// check tells whether a write of these lengths may be added.
+func (b *Batch) check(key, value int) error {
+	if err := checkEntry(key, int64(value)); err != nil {
+		return err
+	}
+	if len(b.data)+key+value+2*binary.MaxVarintLen32+1 > MaxBatchBytes {
+		return fmt.Errorf("batch of %d bytes, value of %d: %w: the limit is %d", len(b.data), value, ErrTooLarge, MaxBatchBytes)
 	}
 	return nil
 }
@@ -105,6 +134,13 @@ func (b *Batch) Found() int { return b.found }
 type write struct {
 	op         byte
 	key, value []byte
+	id         uint64 // opPutLong: of the value
+	bytes      int    // opPutLong: its length
+}
+
+// isLong tells whether the value does not go into the leaf.
+func (w *write) isLong() bool {
+	return w.op == opPutLong || w.op == opPut && len(w.value) > MaxEntryBytes-len(w.key)
 }
 
 // nextWrite parses the first write of data and returns what follows it. data may
@@ -113,34 +149,50 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 	op := data[0]
 	key, n := binary.Uvarint(data[1:])
 	at := 1 + n
-	if n <= 0 || key == 0 || key > MaxKeyBytes || op != opPut && op != opDelete {
+	if n <= 0 || key == 0 || key > MaxKeyBytes || op < opPut || op > opPutLong {
 		return w, nil, fmt.Errorf("%w: batch: operation %d, key of %d bytes", ErrCorrupt, op, key)
 	}
 	var value uint64
-	if op == opPut {
+	if op != opDelete {
 		value, n = binary.Uvarint(data[at:])
 		at += n
-		if n <= 0 || value > MaxEntryBytes-key {
+		if n <= 0 || value > MaxValueBytes {
 			return w, nil, fmt.Errorf("%w: batch: key of %d bytes, value of %d", ErrCorrupt, key, value)
 		}
+	}
+	w.op = op
+	if op == opPutLong {
+		w.bytes, value = int(value), 0
+		if len(data)-at < 8 {
+			return w, nil, fmt.Errorf("%w: batch: no id of a value at byte %d", ErrCorrupt, at)
+		}
+		w.id = le.Uint64(data[at:])
+		at += 8
 	}
 	end := at + int(key+value)
 	if end > len(data) {
 		return w, nil, fmt.Errorf("%w: batch: ends at byte %d of %d", ErrCorrupt, len(data), end)
 	}
 	mid := at + int(key)
-	return write{op, data[at:mid:mid], data[mid:end:end]}, data[end:], nil
+	w.key, w.value = data[at:mid:mid], data[mid:end:end]
+	return w, data[end:], nil
 }
 
-// collectStripes fills b.stripes for db.
+// collectStripes fills b.stripes for db, and counts what b has.
 func (b *Batch) collectStripes(db *DB) error {
-	b.stripes = b.stripes[:0]
+	b.stripes, b.n, b.inTree, b.long = b.stripes[:0], 0, 0, 0
 	for rest := b.data; len(rest) > 0; {
 		w, more, err := nextWrite(rest)
 		if err != nil {
 			return err
 		}
 		b.stripes = append(b.stripes, db.stripe(w.key))
+		b.n++
+		b.inTree += len(rest) - len(more)
+		if w.isLong() {
+			b.long++
+			b.inTree += tree.MaxRefBytes - len(w.value)
+		}
 		rest = more
 	}
 	if len(b.stripes) > 1 {

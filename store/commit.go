@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"sync"
 
-	"faultline/store/tree"
 	"faultline/store/wal"
 )
 
@@ -32,9 +31,14 @@ const (
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}
 
-// Put sets key to value. Key and value may be used again when it returns.
+// Put sets key to value. Key and value may be used again when it returns. A value
+// of more than 250 KiB goes to the disk in pieces, before the write itself, and
+// takes a place as in PutReader.
 // Errors: ErrEmptyKey, ErrTooLarge, ErrFull, ErrReadOnly, ErrStopped, ErrClosed.
 func (db *DB) Put(key, value []byte, d Durability) error {
+	if len(value) > db.opts.pieceBytes {
+		return db.putLong(context.Background(), key, value, d)
+	}
 	b := batches.Get().(*Batch)
 	defer batches.Put(b)
 	b.Reset()
@@ -79,17 +83,27 @@ func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) (LSN, er
 	if err != nil {
 		return 0, err
 	}
-	if uint64(lsn) > db.cutLSN.Load()+uint64(db.opts.LogBytes) { // a cut may have come in between
-		db.trimSoon()
-	}
+	return lsn, db.wait(ctx, lsn, d) // 8
+}
+
+// wait returns when the log is as durable up to lsn as asked for.
+func (db *DB) wait(ctx context.Context, lsn LSN, d Durability) (err error) {
+	db.kickFor(lsn)
 	db.deferred()
-	switch d { // 8
+	switch d {
 	case Sync:
 		err = db.WaitDurable(ctx, lsn)
 	case Async:
 		err = db.WaitWritten(lsn)
 	}
-	return lsn, err
+	return err
+}
+
+// kickFor asks for a round if the log has grown enough.
+func (db *DB) kickFor(lsn LSN) {
+	if uint64(lsn) > db.cutLSN.Load()+uint64(db.opts.LogBytes) { // a cut may have come in between
+		db.trimSoon()
+	}
 }
 
 // commit is the way of a write into the tree and the log. The numbers are those
@@ -101,7 +115,11 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 	if err := b.collectStripes(db); err != nil {
 		return 0, err
 	}
-	dirty, grow := db.tree.Credits(b.n, len(b.data))
+	defer db.unstage(b)
+	if err := db.stage(ctx, b); err != nil {
+		return 0, err
+	}
+	dirty, grow := db.tree.Credits(b.n, b.inTree)
 	if b.n > 1 {
 		if err := db.tree.Promise(&b.op, grow); err != nil {
 			return 0, fmt.Errorf("batch of %d writes: %w", b.n, err)
@@ -109,17 +127,13 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 		defer db.tree.Release(&b.op)
 	}
 	shard := uint64(b.stripes[0])
-	credits, err := db.flusher.Begin(ctx, dirty, shard) // 2, 3
+	credits, err := db.begin(ctx, dirty, shard) // 2, 3
 	if err != nil {
-		return 0, db.orClosed(err)
-	}
-	if err := db.usable(); err != nil { // Close waits for those only who were inside before
-		db.flusher.End(credits, shard)
 		return 0, err
 	}
 	db.lock(b.stripes) // 4
 	if err = db.reach(b); err == nil {
-		b.found, err = db.apply(&b.op, b.data) // 5
+		b.found, err = db.apply(b) // 5
 	}
 	if err == nil {
 		lsn, err = db.append(b.data) // 6
@@ -129,26 +143,48 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 	return lsn, err
 }
 
-// apply makes encoded writes in the tree, and returns how many met a key that
-// was there. Commit and recovery both call it. An error before anything has
+// begin reserves credits and enters the gate, as flusher.Begin.
+func (db *DB) begin(ctx context.Context, dirty int, shard uint64) (credits int, err error) {
+	if credits, err = db.flusher.Begin(ctx, dirty, shard); err != nil {
+		return 0, db.orClosed(err)
+	}
+	if err := db.usable(); err != nil { // Close waits for those only who were inside before
+		db.flusher.End(credits, shard)
+		return 0, err
+	}
+	return credits, nil
+}
+
+// apply makes the writes of b in the tree, and returns how many met a key that
+// was there. Long values are staged; they are not open any more. Commit and recovery both call it. An error before anything has
 // changed is an ordinary one; a later one stops the store, whose memory is then
 // neither as before nor as after.
-func (db *DB) apply(op *tree.Op, data []byte) (found int, err error) {
-	for rest := data; len(rest) > 0; {
+func (db *DB) apply(b *Batch) (found int, err error) {
+	staged := b.staged
+	for rest := b.data; len(rest) > 0; {
 		w, more, err := nextWrite(rest)
 		if err == nil {
 			var existed bool
-			if w.op == opPut {
-				existed, err = db.tree.Put(op, w.key, w.value)
-			} else {
-				existed, err = db.tree.Delete(op, w.key)
+			switch {
+			case w.isLong():
+				v := staged[0]
+				staged = staged[1:]
+				v.ref.LSN = db.reached() // with the key locked: all before it are below
+				if existed, err = db.tree.PutLong(&b.op, w.key, v.ref); err == nil {
+					v.taken = true
+					db.open.remove(v)
+				}
+			case w.op == opPut:
+				existed, err = db.tree.Put(&b.op, w.key, w.value)
+			default:
+				existed, err = db.tree.Delete(&b.op, w.key)
 			}
 			err = db.readError(err)
 			if existed {
 				found++
 			}
 		}
-		if err != nil && len(rest) < len(data) {
+		if err != nil && len(rest) < len(b.data) {
 			return 0, db.flusher.Stop(fmt.Errorf("in the middle of a batch: %w", err))
 		}
 		if err != nil {

@@ -31,12 +31,17 @@ type DB struct {
 	seed    maphash.Seed
 	stripes [stripes]sync.Mutex // step 4 of a write: one for many keys
 
-	super    superblock    // as last written; changed with the gate closed
-	cutLSN   atomic.Uint64 // of the last round that began
-	replayed atomic.Uint64 // during recovery: the LSN up to which the tree has the log
-	merger   merger
-	closed   atomic.Bool
-	recovery wal.Stats
+	open openValues // long ones that are being written
+
+	super     superblock    // as last written; changed with the gate closed
+	cutLSN    atomic.Uint64 // of the last round that began
+	held      []tree.Ref    // long values that were being written at the cut that Open has found
+	known     uint64        // up to where in the log that cut has all long values
+	knownLong uint32        // pages of them
+	replayed  atomic.Uint64 // during recovery: the LSN up to which the tree has the log
+	merger    merger
+	closed    atomic.Bool
+	recovery  wal.Stats
 }
 
 // Open opens the store in dir, or makes one there if dir is empty or missing. It
@@ -52,14 +57,15 @@ func Open(dir string, o *Options) (*DB, error) {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
 	db := &DB{dir: dir, opts: opts, seed: maphash.MakeSeed()}
-	if err := db.open(); err != nil {
+	db.open.init()
+	if err := db.openFiles(); err != nil {
 		_ = db.release() // what it finds follows from err
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
 	return db, nil
 }
 
-func (db *DB) open() error {
+func (db *DB) openFiles() error {
 	if err := db.claim(); err != nil {
 		return err
 	}
@@ -186,19 +192,26 @@ func (db *DB) load() (err error) {
 		return err
 	}
 	db.tree, err = tree.Open(db.flusher.Pages, db.super.tree)
+	for i := 0; err == nil && i < len(db.held); i++ {
+		v := &longValue{ref: db.held[i]}
+		v.save()
+		db.open.add(v)
+		err = db.tree.HoldAgain(v.ref.Extents)
+	}
 	return db.readError(err)
 }
 
 // loadSuper reads the superblock.
 func (db *DB) loadSuper() error {
 	var parseErr error
-	err := db.onPage0(pagemeta.ToRead, func(p *pagemeta.Page) { parseErr = db.super.parse(p) })
+	err := db.onPage0(pagemeta.ToRead, func(p *pagemeta.Page) { db.held, parseErr = db.super.parse(p) })
 	if err = errors.Join(err, parseErr); err != nil {
 		return err
 	}
 	if err := db.super.check(); err != nil {
 		return &disk.CorruptError{File: filepath.Join(db.dir, "data"), Err: err}
 	}
+	db.known, db.knownLong = db.super.through, db.super.tree.Values
 	return db.opts.fits(int64(db.super.tree.Pages))
 }
 
@@ -268,12 +281,15 @@ func (db *DB) cut() (from, through uint64, err error) {
 	from = db.tree.Oldest(through)
 	s := db.super
 	s.lsn, s.tree = from, db.tree.State()
+	s.through = max(s.through, through) // not yet reached again, in a recovery
 	db.cutLSN.Store(from)
 	if s == db.super && db.flusher.Pages.Dirty() == 0 {
 		return from, through, nil
 	}
 	db.super = s
-	return from, through, db.onPage0(pagemeta.ToWrite, s.put)
+	db.tree.BeginRound()
+	open := db.open.saved()
+	return from, through, db.onPage0(pagemeta.ToWrite, func(p *pagemeta.Page) { s.put(p, open) })
 }
 
 // reached is the LSN up to which the tree has the log. With the gate closed it is
@@ -285,36 +301,28 @@ func (db *DB) reached() uint64 {
 	return uint64(db.log.Appended())
 }
 
-// Get returns the value of key, in memory of its own, or ErrNotFound.
+// Get returns the value of key, in memory of its own, or ErrNotFound. Of a long
+// value GetRange returns a part.
 func (db *DB) Get(key []byte) ([]byte, error) { return db.AppendGet([]byte{}, key) }
 
 // AppendGet appends the value of key to dst and returns it; it allocates nothing
 // if dst has room. Without such a key it returns dst and ErrNotFound. It takes
 // no lock, and sees a write from when it was made, be it durable or not.
 func (db *DB) AppendGet(dst, key []byte) ([]byte, error) {
-	if db.closed.Load() {
-		return dst, ErrClosed
-	}
-	value, found, err := db.tree.Get(dst, key)
-	switch {
-	case db.closed.Load(): // whatever was read, it may not have been this store
-		return dst, ErrClosed
-	case err != nil:
-		return dst, db.readError(err)
-	case !found:
-		return dst, ErrNotFound
-	}
-	return value, nil
+	return db.appendRange(dst, key, 0, wholeValue)
 }
 
-// Has tells whether key is there.
+// Has tells whether key is there. It reads nothing of a long value.
 func (db *DB) Has(key []byte) (bool, error) {
-	var buf [MaxEntryBytes]byte
-	_, err := db.AppendGet(buf[:0], key)
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
+	if db.closed.Load() {
+		return false, ErrClosed
 	}
-	return err == nil, err
+	var buf [MaxEntryBytes]byte
+	_, found, err := db.tree.Get(buf[:0], key)
+	if db.closed.Load() {
+		return false, ErrClosed
+	}
+	return found != tree.Nothing, db.readError(err)
 }
 
 // readError gives an error of the tree its place among the store's errors.

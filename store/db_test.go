@@ -192,7 +192,7 @@ func TestSmall(t *testing.T) {
 	want(db.Put(nil, nil, Sync), ErrEmptyKey)
 	want(db.Delete(nil, Sync), ErrEmptyKey)
 	want(db.Put(make([]byte, MaxKeyBytes+1), nil, Sync), ErrTooLarge)
-	want(db.Put([]byte("a"), make([]byte, MaxEntryBytes), Sync), ErrTooLarge)
+	want(db.PutReader(t.Context(), []byte("a"), nil, MaxValueBytes+1, Sync), ErrTooLarge)
 	must(db.Put([]byte("a"), make([]byte, MaxEntryBytes-1), Sync))
 	must(db.Put(bytes.Repeat([]byte{255}, MaxKeyBytes), make([]byte, MaxEntryBytes-MaxKeyBytes), Sync))
 	must(db.Delete([]byte("missing"), Sync))

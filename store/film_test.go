@@ -1,16 +1,20 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"testing/iotest"
 
+	"faultline/flusher"
 	"faultline/internal/disk"
 	"faultline/internal/memdisk"
 )
@@ -119,6 +123,7 @@ func (w manner) options(m *memdisk.FS) *Options {
 		room:            w.room(),
 		logBuffer:       4 << 10,
 		noHelper:        w.alone,
+		pieceBytes:      2 * flusher.ValuePageBytes,
 	}
 }
 
@@ -279,6 +284,8 @@ func (d *director) step() error {
 		return d.open()
 	case n < 9:
 		return d.crash()
+	case n < 12:
+		return d.stream(Durability(d.rng.IntN(3)))
 	case n < 36:
 		return d.write(Sync)
 	case n < 50:
@@ -325,6 +332,9 @@ func (d *director) write(durability Durability) error {
 	var err error
 	put := func(key int) {
 		size := d.sizes()[d.rng.IntN(4)]
+		if d.rng.IntN(24) == 0 {
+			size = 4050 + d.rng.IntN(12_000) // most are long
+		}
 		value := binary.LittleEndian.AppendUint64(make([]byte, size), uint64(d.begun()+1))
 		err = errors.Join(err, b.Put(fmt.Appendf(nil, "key%03d", key), value))
 	}
@@ -356,6 +366,48 @@ func (d *director) write(durability Durability) error {
 	d.acked(n, durability == Sync)
 	return nil
 }
+
+// stream puts a value that is not in one record of the log: by Put or by a reader,
+// which sometimes fails.
+func (d *director) stream(durability Durability) error {
+	key := fmt.Appendf(nil, "key%03d", d.rng.IntN(filmKeys))
+	value := make([]byte, 2*flusher.ValuePageBytes+1+d.rng.IntN(30_000))
+	for i := range value {
+		value[i] = byte(i / 100)
+	}
+	value = binary.LittleEndian.AppendUint64(value, uint64(d.begun()+1))
+	size := []int64{-1, int64(len(value))}[d.rng.IntN(2)]
+	if d.rng.IntN(4) == 0 {
+		r := io.MultiReader(bytes.NewReader(value[:d.rng.IntN(len(value))]), iotest.ErrReader(errReader))
+		if err := d.db.PutReader(context.Background(), key, r, size, durability); !errors.Is(err, errReader) {
+			return fmt.Errorf("a reader failed: %w", err)
+		}
+		return nil
+	}
+	var b Batch
+	if err := b.Put(key, value); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	err := d.mu.led.add(&b)
+	n := d.mu.led.begun()
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if d.rng.IntN(2) == 0 {
+		err = d.db.Put(key, value, durability)
+	} else {
+		err = d.db.PutReader(context.Background(), key, bytes.NewReader(value), size, durability)
+	}
+	if err != nil || durability == Deferred {
+		return err
+	}
+	d.acked(n, durability == Sync)
+	return nil
+}
+
+var errReader = errors.New("reader fails")
 
 var errKilled = errors.New("killed")
 

@@ -14,11 +14,16 @@ const (
 	// MaxKeyBytes is the longest key. The shortest has one byte.
 	MaxKeyBytes = tree.MaxKeyBytes
 
-	// MaxEntryBytes is the most bytes that a key and its value may have
-	// together: an entry fits a page.
+	// MaxValueBytes is the longest value: 256 MiB.
+	MaxValueBytes = 256 << 20
+
+	// MaxEntryBytes is the most bytes that a key and its value have together in a
+	// page of the tree. A longer value lies in pages of its own, which a read
+	// takes from the file.
 	MaxEntryBytes = tree.MaxEntryBytes
 
-	// MaxBatchBytes is the most encoded bytes of a Batch: 32 MiB.
+	// MaxBatchBytes is the most encoded bytes of a Batch, its values among them:
+	// 32 MiB. Put and PutReader take longer values.
 	MaxBatchBytes = 32 << 20
 
 	// MinMemoryBudget is the least memory that a store works with: 8 MiB.
@@ -63,11 +68,12 @@ type Options struct {
 	// microseconds a page and changes nothing else.
 	TrapOnly bool
 
-	fs        disk.FS
-	pages     int  // if not 0, the most pages that there can be
-	room      int  // if not 0, how many pages may be in memory, images among them
-	logBuffer int  // see wal.Options.BufferBytes
-	noHelper  bool // see wal.Options
+	fs         disk.FS
+	pages      int  // if not 0, the most pages that there can be
+	room       int  // if not 0, how many pages may be in memory, images among them
+	logBuffer  int  // see wal.Options.BufferBytes
+	noHelper   bool // see wal.Options
+	pieceBytes int  // 0: pieceBytes
 }
 
 // withDefaults returns o, or the defaults, complete and checked.
@@ -97,6 +103,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.fs == nil {
 		c.fs = disk.OS
+	}
+	if c.pieceBytes == 0 {
+		c.pieceBytes = pieceBytes
 	}
 	switch {
 	case c.MemoryBudget < MinMemoryBudget:

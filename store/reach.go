@@ -18,7 +18,11 @@ func (db *DB) reach(b *Batch) error {
 		if err != nil {
 			return err
 		}
-		if err := db.tree.Reach(&b.op, w.key, len(w.value)); err != nil {
+		n := len(w.value)
+		if w.isLong() {
+			n = MaxEntryBytes // its leaf takes no part of it, but is needed
+		}
+		if err := db.tree.Reach(&b.op, w.key, n); err != nil {
 			return db.readError(err)
 		}
 		rest = more

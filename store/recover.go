@@ -23,12 +23,12 @@ func (db *DB) recover() error {
 			return err
 		}
 	}
-	db.flusher.Start(flusherLog{db.log}, db.cut)
+	db.flusher.Start(flusherLog{db.log}, db.cut, db.tree.EndRound)
 	db.merger.start(db)
-	var op tree.Op
+	var b Batch
 	var err error
 	db.recovery, err = db.log.Replay(wal.LSN(from), func(payload []byte, end wal.LSN) error {
-		return db.replay(&op, payload, end)
+		return db.replay(&b, payload, end)
 	})
 	if err != nil {
 		err = fmt.Errorf("log: %w", err)
@@ -37,6 +37,11 @@ func (db *DB) recover() error {
 	}
 	db.replayed.Store(replayDone)
 	db.tree.KeepSpare()
+	if !db.opts.ReadOnly {
+		for _, v := range db.open.all() {
+			db.abandon(v)
+		}
+	}
 	return nil
 }
 
@@ -62,19 +67,96 @@ func (db *DB) openLog() (err error) {
 const replayDone = ^uint64(0)
 
 // replay makes the writes of one record of the log.
-func (db *DB) replay(op *tree.Op, payload []byte, end wal.LSN) error {
-	dirty, _ := db.tree.Credits(len(payload)/4+1, len(payload))
+func (db *DB) replay(b *Batch, payload []byte, end wal.LSN) error {
+	err := db.replayRecord(b, payload, end)
+	if err != nil {
+		return fmt.Errorf("record that ends at %d: %w", end, err)
+	}
+	return nil
+}
+
+func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
+	v, err := db.stagePiece(payload, end)
+	if err != nil {
+		return err
+	}
+	if b.data = payload; isPiece(payload) {
+		b.data = nil
+	} else if uint64(end) <= db.known {
+		if b.data, err = db.withoutLong(payload, end); err != nil {
+			return err
+		}
+	}
+	if err := b.collectStripes(db); err != nil {
+		return err
+	}
+	defer db.unstage(b)
+	if err := db.stage(context.Background(), b); err != nil {
+		return err
+	}
+	dirty, _ := db.tree.Credits(b.n, b.inTree)
 	credits, err := db.flusher.Begin(context.Background(), dirty, 0)
 	if err != nil {
 		return err
 	}
 	defer db.flusher.End(credits, 0)
-	if _, err := db.apply(op, payload); err != nil {
-		return fmt.Errorf("record that ends at %d: %w", end, err)
+	if v != nil {
+		db.applyPiece(v, payload)
+	} else if _, err := db.apply(b); err != nil {
+		return err
 	}
 	db.replayed.Store(uint64(end))
 	db.deferred()
 	return nil
+}
+
+// withoutLong returns what of a batch is to be replayed whose long values are in the
+// pages, or were and have been replaced: nothing of these, and no older write to a key
+// that has one. The others may be in the pages or not. It costs a read of every leaf,
+// unless there was no long value at all.
+func (db *DB) withoutLong(payload []byte, end wal.LSN) (rest []byte, err error) {
+	last := map[string]int{} // the last long one of a key: how much of payload is left then
+	for left := payload; len(left) > 0; {
+		w, more, err := nextWrite(left)
+		if err != nil {
+			return nil, err
+		}
+		if left = more; w.isLong() {
+			last[string(w.key)] = len(left)
+		}
+	}
+	for left := payload; len(left) > 0; {
+		w, more, err := nextWrite(left)
+		if err != nil {
+			return nil, err
+		}
+		if at, ok := last[string(w.key)]; !ok || len(more) < at {
+			newer, err := db.hasNewer(w.key, end)
+			if err != nil {
+				return nil, err
+			}
+			if !newer {
+				rest = append(rest, left[:len(left)-len(more)]...)
+			}
+		}
+		left = more
+	}
+	return rest, nil
+}
+
+// hasNewer tells whether key has a long value that came after the record that ends at
+// end.
+func (db *DB) hasNewer(key []byte, end wal.LSN) (bool, error) {
+	if db.knownLong == 0 {
+		return false, nil
+	}
+	var buf [MaxEntryBytes]byte
+	raw, found, err := db.tree.Get(buf[:0], key)
+	if err != nil || found != tree.Long {
+		return false, db.readError(err)
+	}
+	ref, err := db.parseRef(raw)
+	return ref.LSN >= uint64(end), err
 }
 
 // flusherLog is the log as the flusher sees it.

@@ -314,7 +314,7 @@ func TestScrubDir(t *testing.T) {
 	}
 
 	var super superblock
-	if err := super.parse((*pagemeta.Page)([]byte(was["data"]))); err != nil {
+	if _, err := super.parse((*pagemeta.Page)([]byte(was["data"]))); err != nil {
 		t.Fatal(err)
 	}
 	second := fmt.Sprintf("%016x.log", super.lsn/uint64(super.segmentBytes)+1) // of what a replay reads

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -13,24 +14,32 @@ import (
 // The superblock is page 0 of the data file. It is written in every flush round,
 // with the other pages of the cut, and says what they are. Little-endian:
 //
-//	0        16       24        28       32     48    56      60     64     72      76
-//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+
-//	| header | magic  | version | segment| uuid | lsn | pages | used | keys | inner |
-//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+
+//	0        16       24        28       32     48    56      60     64     72      76       80        88     92
+//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+--------+---------+------+-- ... --+
+//	| header | magic  | version | segment| uuid | lsn | pages | used | keys | inner | values | through | open | open .. |
+//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+--------+---------+------+-- ... --+
 //
 //	version  of the format of the whole directory
 //	segment  bytes of a file of the log
 //	uuid     random, made once; the log is salted with it
-//	lsn      the cut: the pages hold all records below it and none above
+//	lsn      the cut: the pages hold all records below it
 //	pages    of the data file; what is beyond is not in use
 //	used     pages in use
 //	keys     in the tree
 //	inner    nodes of the tree that are not leaves
+//	values   pages in use by long values
+//	through  the pages hold no record above it, and all long values below it
+//	open     long values that are being written then, each as
+//
+//	0        8        12        16
+//	+--------+--------+---------+---- ... ----+
+//	|   id   | bytes  | extents | extents ... |     see tree.Ref
+//	+--------+--------+---------+---- ... ----+
 //
 // Its last four bytes are the flusher's (flusher/rounds.go).
 const (
 	superMagic    = "fltline\n"
-	formatVersion = 2
+	formatVersion = 3
 
 	superMagicAt   = pagemeta.HeaderBytes
 	superVersionAt = 24
@@ -41,7 +50,18 @@ const (
 	superUsedAt    = 60
 	superKeysAt    = 64
 	superInnerAt   = 72
+	superValuesAt  = 76
+	superThroughAt = 80
+	superOpenAt    = 88
+	openAt         = 92
+	openEnd        = pagemeta.PageBytes - 4
+
+	openExtentsAt = 16
+	extentBytes   = 8
 )
+
+// There is room for all values that may be open.
+const _ = uint(openEnd - openAt - maxOpen*(openExtentsAt+tree.MaxExtents*extentBytes))
 
 var le = binary.LittleEndian
 
@@ -49,6 +69,7 @@ type superblock struct {
 	segmentBytes int64
 	uuid         [16]byte
 	lsn          uint64
+	through      uint64
 	tree         tree.State
 }
 
@@ -64,8 +85,8 @@ func newSuperblock(segmentBytes int64) superblock {
 	return s
 }
 
-// put writes s into p, page 0.
-func (s *superblock) put(p *pagemeta.Page) {
+// put writes s into p, page 0, and the values that are open.
+func (s *superblock) put(p *pagemeta.Page, open []tree.Ref) {
 	p.SetKind(tree.KindSuper)
 	copy(p[superMagicAt:], superMagic)
 	le.PutUint32(p[superVersionAt:], formatVersion)
@@ -76,26 +97,66 @@ func (s *superblock) put(p *pagemeta.Page) {
 	le.PutUint32(p[superUsedAt:], s.tree.Used)
 	le.PutUint64(p[superKeysAt:], s.tree.Keys)
 	le.PutUint32(p[superInnerAt:], s.tree.Inner)
+	le.PutUint32(p[superValuesAt:], s.tree.Values)
+	le.PutUint64(p[superThroughAt:], s.through)
+	le.PutUint32(p[superOpenAt:], uint32(len(open)))
+	clear(p[openAt:openEnd])
+	b := p[openAt:openAt:openEnd]
+	for _, r := range open {
+		b = le.AppendUint64(b, r.ID)
+		b = le.AppendUint32(b, uint32(r.Bytes))
+		b = le.AppendUint32(b, uint32(len(r.Extents)))
+		b = tree.AppendExtents(b, r.Extents)
+	}
 }
 
-// parse reads s from p, whose checksum is right.
-func (s *superblock) parse(p *pagemeta.Page) error {
+// parse reads s from p, whose checksum is right, and the values that were open.
+func (s *superblock) parse(p *pagemeta.Page) (open []tree.Ref, err error) {
 	if p.Kind() != tree.KindSuper || string(p[superMagicAt:superVersionAt]) != superMagic {
-		return fmt.Errorf("page 0 is no superblock: %w", ErrNotStore)
+		return nil, fmt.Errorf("page 0 is no superblock: %w", ErrNotStore)
 	}
 	if v := le.Uint32(p[superVersionAt:]); v != formatVersion {
-		return fmt.Errorf("format version %d, this program knows %d", v, formatVersion)
+		return nil, fmt.Errorf("format version %d, this program knows %d", v, formatVersion)
 	}
 	s.segmentBytes = int64(le.Uint32(p[superSegmentAt:]))
 	copy(s.uuid[:], p[superUUIDAt:])
-	s.lsn = le.Uint64(p[superLSNAt:])
+	s.lsn, s.through = le.Uint64(p[superLSNAt:]), le.Uint64(p[superThroughAt:])
 	s.tree = tree.State{
 		Pages: le.Uint32(p[superPagesAt:]),
 		Used:  le.Uint32(p[superUsedAt:]),
 		Keys:  le.Uint64(p[superKeysAt:]),
 		Inner: le.Uint32(p[superInnerAt:]),
+
+		Values: le.Uint32(p[superValuesAt:]),
 	}
-	return nil
+	b := p[openAt:openEnd]
+	for range le.Uint32(p[superOpenAt:]) {
+		r, n, err := parseOpen(b)
+		if err != nil || len(open) == maxOpen {
+			return nil, fmt.Errorf("%w: page 0: open value %d: %w", ErrCorrupt, len(open), err)
+		}
+		open, b = append(open, r), b[n:]
+	}
+	return open, nil
+}
+
+// parseOpen returns the open value that b begins with, and its length in b.
+func parseOpen(b []byte) (r tree.Ref, n int, err error) {
+	if len(b) < openExtentsAt {
+		return r, 0, errors.New("past the end of the page")
+	}
+	r.ID, r.Bytes, n = le.Uint64(b), int(le.Uint32(b[8:])), int(le.Uint32(b[12:]))
+	if n > tree.MaxExtents || len(b) < openExtentsAt+n*extentBytes {
+		return r, 0, fmt.Errorf("%d extents", n)
+	}
+	n = openExtentsAt + n*extentBytes
+	if r.Extents, err = tree.ParseExtents(b[openExtentsAt:n]); err != nil {
+		return r, 0, err
+	}
+	if r.ID == 0 || valuePages(r.Bytes) > tree.Pages(r.Extents) {
+		return r, 0, fmt.Errorf("%d bytes in %d pages", r.Bytes, tree.Pages(r.Extents))
+	}
+	return r, n, nil
 }
 
 // maxLSN is more log than can ever be written, and far from where an LSN, or the
@@ -107,8 +168,8 @@ func (s *superblock) check() error {
 	switch {
 	case !validSegment(s.segmentBytes):
 		return fmt.Errorf("log segments of %d bytes", s.segmentBytes)
-	case s.lsn >= maxLSN:
-		return fmt.Errorf("lsn %d", s.lsn)
+	case s.lsn > s.through || s.through >= maxLSN:
+		return fmt.Errorf("lsn %d, through %d", s.lsn, s.through)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ type Report struct {
 }
 
 // Verify reads every page that is in use and compares the store with itself:
-// checksums of pages that come from disk, the order of keys, the marks of used
+// checksums of pages that come from disk, and of long values, the order of keys, the marks of used
 // pages, the count of keys; and it asks the kernel whether any page is writable
 // that is not known as dirty. Writers wait meanwhile. The error is its first
 // finding, and wraps ErrCorrupt if it is one of damage.
@@ -37,7 +37,7 @@ func (db *DB) Verify(ctx context.Context) (Report, error) {
 		if err := db.usable(); err != nil {
 			return err
 		}
-		r.Report, err = db.tree.Check(ctx)
+		r.Report, err = db.tree.Check(ctx, db.checkValue)
 		return err
 	})
 	if err != nil {

@@ -44,6 +44,8 @@ func (t *Tree) absorb(id pagemeta.PageID, n *node) fit {
 			}
 		case full, broken:
 			return f
+		case spread:
+			return full
 		}
 	}
 	t.forget(id)
@@ -64,35 +66,43 @@ func (t *Tree) forget(id pagemeta.PageID) {
 	t.pages.Unmark(id)
 }
 
-// takeIn adds the changes beside leaf to r, which holds what the leaf does, and
-// notes what follows for the change c.
-func (t *Tree) takeIn(c *change, leaf pagemeta.PageID, r *run) {
+// takeIn adds the changes beside leaf to the run of level 0, which holds what the
+// leaf does, and notes what follows for the change c. It returns false if an entry is
+// damaged.
+func (t *Tree) takeIn(c *change, leaf pagemeta.PageID) bool {
 	if !t.pages.Marked(leaf) {
-		return
+		return true
 	}
 	var memory [32]Change
 	list := t.changes.beside(memory[:0], leaf)
 	for i := len(list) - 1; i >= 0; i-- {
-		c.keys += r.make(list[i])
+		more, old := c.runs[0].make(list[i])
+		if !c.give(&old) {
+			return false
+		}
+		c.keys += more
 	}
 	c.taken = leaf
+	return true
 }
 
 // make makes one change in a run of a leaf, and returns by how many keys there are
-// more.
-func (r *run) make(c Change) int {
+// more, and what the key had before.
+func (r *run) make(c Change) (more int, old entry) {
 	if c.Value != nil {
-		if _, found := r.put(c.Key, c.Value); found {
-			return 0
+		_, old, found := r.put(entry{key: c.Key, value: c.Value})
+		if found {
+			return 0, old
 		}
-		return 1
+		return 1, old
 	}
 	at, found := r.find(c.Key)
 	if !found {
-		return 0
+		return 0, old
 	}
+	old = r.entries[at]
 	r.entries = append(r.entries[:at], r.entries[at+1:]...)
-	return -1
+	return -1, old
 }
 
 // AskMany has leaves read together, which ascend, and will be absorbed into next.

@@ -9,7 +9,8 @@ import (
 // An entry is a key of a node, whole, with its value or its child.
 type entry struct {
 	key   []byte
-	value []byte          // leaf
+	value []byte // leaf; of a long one its Ref
+	long  bool
 	child pagemeta.PageID // inner: the child right of key
 }
 
@@ -60,8 +61,8 @@ func (r *run) take(n *node) bool {
 			if !ok || left < 0 {
 				return false
 			}
-			e.value = r.hold(value, nil)
-		} else if e.child, ok = n.child(i + 1); !ok {
+			e.value, e.long = r.hold(value, nil), n.isLong(i)
+		} else if e.child, ok = n.child(i + 1); !ok || n.isLong(i) {
 			return false
 		}
 		r.entries = append(r.entries, e)
@@ -104,16 +105,16 @@ func (r *run) insert(at int, e entry) {
 	r.entries[at] = e
 }
 
-// put sets key to value, and tells whether it had one.
-func (r *run) put(key, value []byte) (at int, found bool) {
-	at, found = r.find(key)
-	e := entry{key: r.hold(key, nil), value: r.hold(value, nil)}
+// put puts an entry of a leaf at place at, over old if its key is found.
+func (r *run) put(e entry) (at int, old entry, found bool) {
+	at, found = r.find(e.key)
+	e.key, e.value = r.hold(e.key, nil), r.hold(e.value, nil)
 	if found {
-		r.entries[at] = e
+		old, r.entries[at] = r.entries[at], e
 	} else {
 		r.insert(at, e)
 	}
-	return at, found
+	return at, old, found
 }
 
 // common returns how many bytes a and b share at their beginning.
@@ -268,7 +269,11 @@ func (r *run) lay(n *node, p part) {
 			le.PutUint32(n[heap:], uint32(e.child))
 			copy(n[heap+innerCellBytes:], suffix)
 		}
-		n.setSlot(i, headOf(suffix), heap, len(suffix))
+		length := len(suffix)
+		if e.long {
+			length |= longBit
+		}
+		n.setSlot(i, headOf(suffix), heap, length)
 	}
 	n.setHeap(heap)
 }

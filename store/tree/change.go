@@ -21,6 +21,8 @@ type change struct {
 	writes []write
 	allocs []pagemeta.PageID
 	frees  []pagemeta.PageID
+	takes  []Extent        // held, and used from then on
+	gives  []Extent        // of values that are no more
 	cursor int             // where alloc goes on
 	height int             // of the tree after the change; 0: as it was
 	keys   int             // by how many there are more after it
@@ -42,6 +44,7 @@ type write struct {
 func (c *change) reset(op *Op) {
 	c.op = op
 	c.writes, c.allocs, c.frees = c.writes[:0], c.allocs[:0], c.frees[:0]
+	c.takes, c.gives = c.takes[:0], c.gives[:0]
 	c.height, c.keys, c.taken = 0, 0, 0
 }
 
@@ -72,12 +75,18 @@ func (c *change) free(id pagemeta.PageID, image *node) {
 	c.frees = append(c.frees, id)
 }
 
-// twice returns a page that the change writes twice, which a sound tree does not
-// lead to: neighbours that are one page, or a page in use that is marked as free.
+// twice returns a page that the change writes twice, or writes and gives back as
+// one of a value, which a sound tree does not lead to: neighbours that are one
+// page, or a page in use that is marked as free.
 func (c *change) twice() (pagemeta.PageID, bool) {
 	for i, w := range c.writes {
 		for _, other := range c.writes[:i] {
 			if w.id == other.id {
+				return w.id, true
+			}
+		}
+		for _, e := range c.gives {
+			if e.Page <= w.id && w.id < e.End() {
 				return w.id, true
 			}
 		}
@@ -134,18 +143,20 @@ func (t *Tree) tryChange(op *Op, p plan) (next step, trap pagemeta.Trap) {
 		t.pages.Unlatch(w.id, true)
 	}
 	t.commitSpace(c)
+	t.commitExtents(c)
 	t.keys.Add(int64(c.keys))
 	if c.height > 0 {
 		t.levels.Store(int32(c.height))
 	}
 	t.inner.Store(int32(max(t.mu.space.inner, 0)))
-	t.leaves.Store(int32(max(t.mu.space.used-t.mu.space.inner, 1)))
+	t.leaves.Store(int32(max(t.mu.space.used-t.mu.space.inner-t.mu.space.values, 1)))
 	return done, trap
 }
 
 // prepare makes the pages of c writable.
 func (t *Tree) prepare(c *change) error {
 	for _, id := range c.allocs {
+		t.mu.space.cooling[coolNew].add(Extent{id, 1})
 		t.pages.Fresh(id)
 	}
 	for i := range c.writes {
@@ -155,7 +166,10 @@ func (t *Tree) prepare(c *change) error {
 		}
 		t.pages.Page(id).Touch()
 	}
-	return t.prepareBitmaps(c)
+	if err := t.prepareBitmaps(c); err != nil {
+		return err
+	}
+	return t.prepareExtents(c)
 }
 
 // latch takes the latches of the pages of c, or none.

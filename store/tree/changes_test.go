@@ -112,8 +112,8 @@ func TestMergeBeside(t *testing.T) {
 		}
 	}
 	for _, leaf := range []pagemeta.PageID{right, Root} {
-		if value, found, err := tr.Get(nil, key(keys)); !found || string(value) != "beside" || err != nil {
-			t.Errorf("%q, %t, %v", value, found, err)
+		if value, found, err := tr.Get(nil, key(keys)); found != Short || string(value) != "beside" || err != nil {
+			t.Errorf("%q, %d, %v", value, found, err)
 		}
 		if err := tr.Absorb(&Op{}, leaf); err != nil {
 			t.Error(err)

@@ -14,6 +14,7 @@ type Report struct {
 	Pages  uint64 // pages of the file
 	Leaves uint64
 	Inner  uint64
+	Values uint64 // pages of long values
 	Free   uint64 // pages that may be used again
 	Keys   uint64
 	Height int // levels, leaves included
@@ -22,14 +23,16 @@ type Report struct {
 // Check reads the whole tree and compares it with itself: keys in order and
 // between those of their parents, levels, heads and prefixes right, cells inside
 // their page and not over each other, each page reached once and marked as used,
-// no other page marked, and as many keys as are counted. The caller has closed
-// the gate: nothing changes meanwhile. Its first finding is the error, which
-// wraps ErrDamaged unless a page could not be read.
-func (t *Tree) Check(ctx context.Context) (Report, error) {
-	ck := checker{t: t, ctx: ctx, seen: map[pagemeta.PageID]bool{0: true}}
+// no other page marked, and as many keys as are counted. Long values it hands to
+// value, which may be nil. The caller has closed the gate: nothing changes
+// meanwhile. Its first finding, or that of value, is the error, which wraps
+// ErrDamaged unless a page could not be read.
+func (t *Tree) Check(ctx context.Context, value func(Ref) error) (Report, error) {
+	ck := checker{t: t, ctx: ctx, value: value, seen: pageSet{}}
 	ck.Pages = uint64(t.State().Pages)
+	ck.reach(0, 1)
 	for g := range t.mu.space.groups {
-		ck.seen[pagemeta.PageID(g*groupPages+bitmapPage)] = true
+		ck.reach(pagemeta.PageID(g*groupPages+bitmapPage), 1)
 	}
 	if err := ck.subtree(Root, -1, nil, nil); err != nil {
 		return ck.Report, err
@@ -40,14 +43,31 @@ func (t *Tree) Check(ctx context.Context) (Report, error) {
 	if inner := t.State().Inner; ck.Inner != uint64(inner) {
 		return ck.Report, fmt.Errorf("%w: %d inner nodes in the tree, %d counted", ErrDamaged, ck.Inner, inner)
 	}
+	if values := t.State().Values; ck.Values != uint64(values) {
+		return ck.Report, fmt.Errorf("%w: %d pages of long values, %d counted", ErrDamaged, ck.Values, values)
+	}
 	return ck.Report, ck.bitmaps()
 }
 
 type checker struct {
 	Report
-	t    *Tree
-	ctx  context.Context
-	seen map[pagemeta.PageID]bool
+	t       *Tree
+	ctx     context.Context
+	value   func(Ref) error
+	seen    pageSet
+	reached int // pages in seen
+}
+
+// reach notes that something leads to n pages from id on. It returns false if one
+// of them was reached before.
+func (ck *checker) reach(id pagemeta.PageID, n uint32) bool {
+	e := Extent{id, n}
+	if ck.seen.meets(e) {
+		return false
+	}
+	ck.seen.add(e)
+	ck.reached += int(n)
+	return true
 }
 
 func damage(id pagemeta.PageID, format string, args ...any) error {
@@ -82,10 +102,9 @@ func (ck *checker) tryRead(n *node, id pagemeta.PageID) (trap pagemeta.Trap) {
 // subtree checks the node id, which should be on level (any, if that is
 // negative) and have keys from lo on that are less than hi, and all below it.
 func (ck *checker) subtree(id pagemeta.PageID, level int, lo, hi []byte) error {
-	if ck.seen[id] {
+	if !ck.reach(id, 1) {
 		return damage(id, "reached twice")
 	}
-	ck.seen[id] = true
 	n, err := ck.read(id)
 	if err != nil {
 		return err
@@ -115,7 +134,7 @@ func (ck *checker) subtree(id pagemeta.PageID, level int, lo, hi []byte) error {
 	if level == 0 {
 		ck.Leaves++
 		ck.Keys += uint64(len(r.entries))
-		return nil
+		return ck.longValues(id, &r)
 	}
 	ck.Inner++
 	for i := 0; i <= len(r.entries); i++ {
@@ -128,6 +147,31 @@ func (ck *checker) subtree(id pagemeta.PageID, level int, lo, hi []byte) error {
 		}
 		if err := ck.subtree(child, level-1, from, to); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// longValues checks where the long values of leaf id are.
+func (ck *checker) longValues(id pagemeta.PageID, r *run) error {
+	for i := range r.entries {
+		if !r.entries[i].long {
+			continue
+		}
+		ref, err := ParseRef(r.entries[i].value)
+		if err != nil {
+			return damage(id, "value %d: %v", i, err)
+		}
+		for _, e := range ref.Extents {
+			if uint64(e.End()) > ck.Pages || !ck.reach(e.Page, e.Pages) {
+				return damage(e.Page, "%d pages of a value, reached twice, or past the %d of the file", e.Pages, ck.Pages)
+			}
+			ck.Values += uint64(e.Pages)
+		}
+		if ck.value != nil {
+			if err := ck.value(ref); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -189,15 +233,15 @@ func (ck *checker) bitmaps() error {
 		for i := pagemeta.HeaderBytes; i < pagemeta.PageBytes; i++ {
 			for set := n[i]; set != 0; set &= set - 1 {
 				p := pagemeta.PageID(g*groupPages + (i-pagemeta.HeaderBytes)*8 + bits.TrailingZeros8(set))
-				if !ck.seen[p] {
+				if !ck.seen.meets(Extent{p, 1}) {
 					return damage(p, "marked as used, but nothing leads to it")
 				}
 				used++
 			}
 		}
 	}
-	if used != len(ck.seen) {
-		return fmt.Errorf("%w: %d pages reached, %d marked as used", ErrDamaged, len(ck.seen), used)
+	if used != ck.reached {
+		return fmt.Errorf("%w: %d pages reached, %d marked as used", ErrDamaged, ck.reached, used)
 	}
 	if used != ck.t.mu.space.used {
 		return fmt.Errorf("%w: %d pages marked as used, %d counted", ErrDamaged, used, ck.t.mu.space.used)

@@ -47,7 +47,16 @@ func (c *Cursor) Err() error { return c.err }
 // Key returns the key. It is valid until the cursor moves.
 func (c *Cursor) Key() []byte { return c.key }
 
-// Value returns the value. It is valid until the cursor moves.
+// Long tells whether the value is a long one.
+func (c *Cursor) Long() bool {
+	if c.both != nil {
+		return c.both.entries[c.at].long
+	}
+	return c.leaf.isLong(c.at)
+}
+
+// Value returns the value, or the Ref of a long one. It is valid until the cursor
+// moves.
 func (c *Cursor) Value() []byte {
 	v, _ := c.value(c.at)
 	return v

@@ -6,7 +6,10 @@
 //	tree.go    get, put, delete
 //	change.go  how several pages change at once
 //	split.go   merge.go   the two structure changes
+//	value.go   where a long value is
+//	long.go    put and delete of long values
 //	space.go   which pages are in use
+//	extent.go  pages for long values; pageset.go
 //	cursor.go  walks
 //	check.go   the tree compared with itself
 //

@@ -40,10 +40,10 @@ type picture struct {
 	keys  [][]byte
 }
 
-// pictures are trees of one, two, three and four levels, and one with an empty
-// leaf.
+// pictures are trees of one, two, three and four levels, one with an empty leaf,
+// and two with long values.
 func pictures(t testing.TB) []picture {
-	make := func(n, keyBytes, valueBytes int, gone ...int) picture {
+	make := func(n, keyBytes, valueBytes, long int, gone ...int) picture {
 		tr, _ := newTree(t, fuzzPages, false)
 		var p picture
 		for i := range n {
@@ -58,19 +58,34 @@ func pictures(t testing.TB) []picture {
 				t.Fatal(err)
 			}
 		}
+		for i := range long {
+			if err := putLong(tr, p.keys[3*i], 1+i%3, uint64(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		p.state = tr.State()
 		for id := range p.state.Pages {
-			p.pages = append(p.pages, pagemeta.Page(*tr.node(pagemeta.PageID(id))))
+			p.pages = append(p.pages, image(tr, pagemeta.PageID(id)))
 		}
 		return p
 	}
 	return []picture{
-		make(6, 2, 20),
-		make(40, 2, 700),
-		make(14, 1000, 2000),
-		make(40, 1000, 20),
-		make(7, 2, MaxEntryBytes-5, 3),
+		make(6, 2, 20, 0),
+		make(40, 2, 700, 0),
+		make(14, 1000, 2000, 0),
+		make(40, 1000, 20, 0),
+		make(7, 2, MaxEntryBytes-5, 0, 3),
+		make(6, 2, 20, 2),
+		make(40, 2, 300, 9),
 	}
+}
+
+// image is page id in memory, or nothing if it is one of a value.
+func image(tr *Tree, id pagemeta.PageID) (p pagemeta.Page) {
+	if tr.pages.State(id) != pagemeta.Absent {
+		p = pagemeta.Page(*tr.node(id))
+	}
+	return p
 }
 
 // spoil changes a picture as patches says, six bytes each: which page, or the
@@ -80,13 +95,17 @@ func (p *picture) spoil(patches []byte) {
 	for ; len(patches) >= 6; patches = patches[6:] {
 		at, value := int(le.Uint16(patches[1:])), patches[3:6]
 		if patches[0] >= 0xf0 {
-			var b [20]byte
+			var b [24]byte
 			le.PutUint32(b[0:], p.state.Pages)
 			le.PutUint32(b[4:], p.state.Used)
 			le.PutUint32(b[8:], p.state.Inner)
 			le.PutUint64(b[12:], p.state.Keys)
+			le.PutUint32(b[20:], p.state.Values)
 			copy(b[at%len(b):], value)
-			p.state = State{le.Uint32(b[0:]), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint64(b[12:])}
+			p.state = State{
+				Pages: le.Uint32(b[0:]), Used: le.Uint32(b[4:]), Inner: le.Uint32(b[8:]),
+				Keys: le.Uint64(b[12:]), Values: le.Uint32(b[20:]),
+			}
 			continue
 		}
 		page := &p.pages[int(patches[0])%len(p.pages)]
@@ -117,7 +136,9 @@ func (a action) do(tr *Tree, p *picture) error {
 	case 0:
 		_, _, err := tr.Get(nil, key)
 		return err
-	case 1, 2, 3:
+	case 1:
+		return putLong(tr, key, int(a[2])%12, uint64(a[2]))
+	case 2, 3:
 		size := min(int(a[2])*16, MaxEntryBytes-len(key))
 		_, err := tr.Put(&Op{}, key, make([]byte, size))
 		return err
@@ -130,11 +151,37 @@ func (a action) do(tr *Tree, p *picture) error {
 	return walk(tr, key, (*Cursor).SeekLT, (*Cursor).Prev, -1)
 }
 
+// putLong puts a long value of so many pages, in as many extents as there must be.
+func putLong(tr *Tree, key []byte, pages int, id uint64) error {
+	ref := Ref{ID: id, Bytes: 4072 * pages}
+	var err error
+	for left := pages; left > 0 && err == nil && len(ref.Extents) < MaxExtents; {
+		var e Extent
+		if e, err = tr.Hold(left); err == nil {
+			ref.Extents = append(ref.Extents, e)
+			left -= int(e.Pages)
+		}
+	}
+	if err == nil && pages > Pages(ref.Extents) {
+		err = ErrFull // it has become too scattered
+	}
+	if err == nil && pages > 0 {
+		_, err = tr.PutLong(&Op{}, key, ref)
+	}
+	if err != nil {
+		tr.Drop(ref.Extents...)
+	}
+	return err
+}
+
 // walk goes from key to the end. No key may come twice, or out of order.
 func walk(tr *Tree, key []byte, seek func(*Cursor, []byte) bool, step func(*Cursor) bool, dir int) error {
 	c := tr.NewCursor()
 	var last []byte
 	for ok := seek(c, key); ok; ok = step(c) {
+		if c.Long() {
+			_, _ = ParseRef(c.Value())
+		}
 		if last != nil && bytes.Compare(c.Key(), last) != dir {
 			return fmt.Errorf("%.20q after %.20q", c.Key(), last)
 		}
@@ -173,7 +220,7 @@ func FuzzTree(f *testing.F) {
 			allowed(t, err)
 			return
 		}
-		_, damage := tr.Check(context.Background())
+		_, damage := tr.Check(context.Background(), nil)
 		for ; len(actions) >= 3; actions = actions[3:] {
 			err := action(actions[:3]).do(tr, &p)
 			if err != nil {
@@ -183,7 +230,7 @@ func FuzzTree(f *testing.F) {
 				t.Fatalf("the tree has passed its check: %v", err)
 			}
 		}
-		if _, err := tr.Check(context.Background()); damage == nil && err != nil {
+		if _, err := tr.Check(context.Background(), nil); damage == nil && err != nil {
 			t.Fatalf("the tree had passed its check before: %v", err)
 		}
 	})

@@ -36,11 +36,12 @@ import (
 //	head    the first four bytes of the suffix as a number, big-endian, padded
 //	        with zeros: most comparisons end here and never touch a cell
 //	cell    where the cell begins
-//	length  of the suffix in bytes; the upper five bits are zero, and kept for
-//	        other kinds of cells
+//	length  of the suffix in bytes; of the upper five bits the highest is the long
+//	        bit, the others are zero, and kept for other kinds of cells
 //
 // A cell of a leaf is the length of the value (2 bytes), the suffix, the value;
 // a cell of an inner node is the child right of the key (4 bytes), the suffix.
+// With the long bit, the value is a Ref to where it is.
 //
 // Readers look at nodes that are being changed. Every method that they use
 // stands any bytes at all: it keeps inside the page, and says when something is
@@ -57,6 +58,7 @@ const (
 	slotsAt  = 32
 
 	slotBytes      = 8
+	longBit        = 1 << 15 // in the length of a slot
 	leafCellBytes  = 2
 	innerCellBytes = 4
 	nodeBytes      = pagemeta.PageBytes
@@ -68,7 +70,7 @@ const (
 	// MaxKeyBytes is the longest key.
 	MaxKeyBytes = 1024
 	// MaxEntryBytes is the most that a key and its value may have together: an
-	// entry alone fits a leaf.
+	// entry alone fits a leaf. A value that has more is a long one.
 	MaxEntryBytes = room - slotBytes - leafCellBytes
 )
 
@@ -131,10 +133,14 @@ func (n *node) changeable() bool {
 func (n *node) prefix() []byte { return n[nodeBytes-n.prefixBytes():] }
 
 // slot returns the head of slot i, where its cell begins, and how long the
-// suffix is.
+// suffix is; isLong, whether it has the long bit.
 func (n *node) slot(i int) (head uint32, cell, length int) {
 	s := le.Uint64(n[slotsAt+slotBytes*i:])
-	return uint32(s), int(uint16(s >> 32)), int(uint16(s >> 48))
+	return uint32(s), int(uint16(s >> 32)), int(uint16(s>>48) &^ longBit)
+}
+
+func (n *node) isLong(i int) bool {
+	return le.Uint16(n[slotsAt+slotBytes*i+6:])&longBit != 0
 }
 
 func (n *node) setSlot(i int, head uint32, cell, length int) {
@@ -247,7 +253,7 @@ func (n *node) childFor(key []byte) (index int, id pagemeta.PageID, ok bool) {
 	return at, id, ok
 }
 
-// value returns the value of slot i of a leaf.
+// value returns the value of slot i of a leaf, or the Ref of a long one.
 func (n *node) value(i int) ([]byte, bool) {
 	_, cell, length := n.slot(i)
 	b, ok := n.span(cell, leafCellBytes)
@@ -285,6 +291,7 @@ const (
 	broken              // nothing changed: the node is damaged
 	deferred            // the change is kept beside the node
 	missing             // there is no such key to delete
+	spread              // nothing changed: the key to delete has a long value
 )
 
 // put sets key to value in a leaf that is changeable, if that needs no other
@@ -315,11 +322,15 @@ func (n *node) put(key, value []byte) fit {
 }
 
 // replace gives the key of slot at another value: in place if it is not longer,
-// else in a new cell.
+// else in a new cell. A long value is replaced by a change, which gives its pages
+// back.
 func (n *node) replace(at int, suffix, value []byte) fit {
 	old, ok := n.cellValue(at)
 	if !ok {
 		return broken
+	}
+	if n.isLong(at) {
+		return full
 	}
 	head, cell, length := n.slot(at)
 	if len(value) <= len(old) {
@@ -346,10 +357,13 @@ func (n *node) pushCell(suffix, value []byte) int {
 	return at
 }
 
-// delete removes key from a leaf that is changeable: replaced, missing or broken.
+// delete removes key from a leaf that is changeable: replaced, missing, spread or
+// broken.
 func (n *node) delete(key []byte) fit {
 	at, found, ok := n.search(key)
 	switch {
+	case ok && found && n.isLong(at):
+		return spread
 	case !ok || found && !n.remove(at):
 		return broken
 	case found:

@@ -31,8 +31,13 @@ type space struct {
 	groups   int // groups whose bitmap has been made
 	used     int // pages in use
 	inner    int // of these, inner nodes
+	values   int // of these, pages of long values
 	promised int // pages kept for operations under way
-	next     int // no page below it is free
+	next     int // no page below it is free, but those that are held
+
+	holding int     // pages in held
+	held    pageSet // free, but for one value; see extent.go
+	cooling [2]pageSet
 }
 
 func (s *space) init(limit int, st State) {
@@ -41,7 +46,9 @@ func (s *space) init(limit int, st State) {
 	}
 	s.limit = limit
 	s.pages, s.used, s.inner = int(st.Pages), int(st.Used), int(st.Inner)
+	s.values = int(st.Values)
 	s.groups = groupsOf(s.pages)
+	s.held, s.cooling = pageSet{}, [2]pageSet{{}, {}}
 }
 
 // groupsOf is how many groups a file of so many pages has.
@@ -50,7 +57,7 @@ func groupsOf(pages int) int { return (pages + groupPages - 1) / groupPages }
 // free is how many pages may be taken: bitmaps that are still to be made are not
 // among them.
 func (s *space) free() int {
-	return s.limit - s.spare - s.used - (groupsOf(s.limit) - s.groups)
+	return s.limit - s.spare - s.used - s.holding - (groupsOf(s.limit) - s.groups)
 }
 
 // KeepSpare keeps a few pages of those that there can be for the next recovery.
@@ -126,8 +133,8 @@ func (t *Tree) alloc(c *change) (pagemeta.PageID, error) {
 	}
 }
 
-// firstFree returns the first page from on whose bit is 0. Groups without a
-// bitmap are free.
+// firstFree returns the first page from on whose bit is 0, and that is not held.
+// Groups without a bitmap are free.
 func (t *Tree) firstFree(from int) int {
 	for g := from / groupPages; g < t.mu.space.groups; g++ {
 		b := t.pages.Page(pagemeta.PageID(g*groupPages + bitmapPage))
@@ -137,11 +144,17 @@ func (t *Tree) firstFree(from int) int {
 			if i == first/64 {
 				word &= ^uint64(0) << (first % 64)
 			}
+			if len(t.mu.space.held) > 0 {
+				word &^= t.mu.space.held[pagemeta.PageID(g*groupPages/64+i)]
+			}
 			if word != 0 {
 				return g*groupPages + 64*i + bits.TrailingZeros64(word)
 			}
 		}
 		from = (g + 1) * groupPages
+	}
+	for t.mu.space.held.meets(Extent{pagemeta.PageID(from), 1}) {
+		from++
 	}
 	return from
 }
@@ -167,7 +180,14 @@ func (t *Tree) prepareBitmaps(c *change) error {
 	return nil
 }
 
+// prepareBitmap makes bitmap b writable, and those before it that are not made
+// yet.
 func (t *Tree) prepareBitmap(b pagemeta.PageID) error {
+	if group := t.mu.space.groups; int(b)/groupPages > group {
+		if err := t.prepareBitmap(b - groupPages); err != nil {
+			return err
+		}
+	}
 	made := int(b)/groupPages < t.mu.space.groups
 	if !made {
 		t.pages.Fresh(b)
@@ -187,16 +207,8 @@ func (t *Tree) prepareBitmap(b pagemeta.PageID) error {
 func (t *Tree) commitSpace(c *change) {
 	s := &t.mu.space
 	for _, id := range c.allocs {
-		b := t.pages.Writing(bitmapOf(id))
-		if int(id)/groupPages >= s.groups {
-			b.SetKind(KindBitmap)
-			at, mask := bit(b, bitmapOf(id))
-			*at |= mask
-			s.groups++
-			s.used++
-			s.pages = max(s.pages, int(bitmapOf(id))+1)
-		}
-		at, mask := bit(b, id)
+		t.makeGroups(id)
+		at, mask := bit(t.pages.Writing(bitmapOf(id)), id)
 		*at |= mask
 		s.used++
 		s.pages = max(s.pages, int(id)+1)
@@ -212,5 +224,20 @@ func (t *Tree) commitSpace(c *change) {
 		*at &^= mask
 		s.used--
 		s.next = min(s.next, int(id))
+		s.cooling[coolNew].add(Extent{id, 1})
+	}
+}
+
+// makeGroups makes the bitmaps of the groups up to that of id, in phase 2.
+func (t *Tree) makeGroups(id pagemeta.PageID) {
+	s := &t.mu.space
+	for ; s.groups <= int(id)/groupPages; s.groups++ {
+		own := pagemeta.PageID(s.groups*groupPages + bitmapPage)
+		b := t.pages.Writing(own)
+		b.SetKind(KindBitmap)
+		at, mask := bit(b, own)
+		*at |= mask
+		s.used++
+		s.pages = max(s.pages, int(own)+1)
 	}
 }

@@ -45,7 +45,7 @@ func TestSecondGroup(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r, err := tr.Check(context.Background())
+		r, err := tr.Check(context.Background(), nil)
 		if err != nil || r.Keys != uint64(n) {
 			t.Fatalf("%d pages: %+v, %v, want %d keys", limit, r, err, n)
 		}
@@ -57,7 +57,7 @@ func TestSecondGroup(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := tr.Check(context.Background()); err != nil {
+		if _, err := tr.Check(context.Background(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if s := tr.State(); int(s.Used) != 2+groupsOf(int(s.Pages)) || s.Inner != 0 {
@@ -105,7 +105,7 @@ func TestPromise(t *testing.T) {
 	if p := tr.mu.space.promised; p != 0 {
 		t.Errorf("%d pages promised at the end", p)
 	}
-	if _, err := tr.Check(context.Background()); err != nil {
+	if _, err := tr.Check(context.Background(), nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -13,36 +13,38 @@ import "faultline/pagemeta"
 // turn. The root keeps its page: its parts move to new ones, and it becomes
 // their parent.
 func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
-	return t.layAnew(op, key, func(r *run) (at int, found bool) { return r.put(key, value) })
+	return t.layAnew(op, key, func(c *change) (at int, found, ok bool) {
+		return c.put(entry{key: key, value: value})
+	})
 }
 
 // settle is putAnew without a put: the leaf of key takes in the changes beside it.
 func (t *Tree) settle(op *Op, key []byte) error {
-	_, err := t.layAnew(op, key, func(*run) (at int, found bool) { return -1, true })
+	_, err := t.layAnew(op, key, func(*change) (at int, found, ok bool) { return -1, true, true })
 	return err
 }
 
 // layAnew lays the leaf of key out anew, with the changes beside it, and what put
-// does to its run: at is where it has put a key, found whether that was there.
-func (t *Tree) layAnew(op *Op, key []byte, put func(r *run) (at int, found bool)) (existed bool, err error) {
+// does to its run: at is where it has put a key, found whether that was there, ok
+// is false if an entry is damaged.
+func (t *Tree) layAnew(op *Op, key []byte, put func(c *change) (at int, found, ok bool)) (existed bool, err error) {
 	err = t.restructure(op, func(c *change) step {
 		var tr trail
 		if s := t.trailTo(key, &tr); s != done {
 			return s
 		}
 		leaf := tr.at(0).id
-		v, s := t.copyNode(c, leaf)
+		v, s := t.takeLeaf(c, leaf)
 		if s != done {
 			return s
 		}
 		r := &c.runs[0]
-		r.reset(0, 0)
-		if !r.take(&c.copied) || !r.ascends() {
+		in := t.takeIn(c, leaf)
+		at, found, ok := put(c)
+		if !in || !ok {
 			return step{kind: damaged, page: leaf}
 		}
-		t.takeIn(c, leaf, r)
-		var at int
-		if at, existed = put(r); !existed {
+		if existed = found; !existed {
 			c.keys++
 		}
 		if r.fits(r.entries) {

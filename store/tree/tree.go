@@ -61,22 +61,24 @@ func New(pages *pagemeta.Table) (*Tree, error) {
 
 // State is what a Tree needs to be found again. It is stored in the superblock.
 type State struct {
-	Pages uint32 // pages of the data file
-	Used  uint32 // pages in use
-	Inner uint32 // of these, inner nodes
-	Keys  uint64
+	Pages  uint32 // pages of the data file
+	Used   uint32 // pages in use
+	Inner  uint32 // of these, inner nodes
+	Values uint32 // of these, pages of long values
+	Keys   uint64
 }
 
 // sound tells whether there can be a tree with these numbers.
 func (s State) sound() bool {
-	return s.Pages > uint32(Root) && s.Used <= s.Pages && s.Inner < s.Used &&
+	return s.Pages > uint32(Root) && s.Used <= s.Pages && uint64(s.Inner)+uint64(s.Values) < uint64(s.Used) &&
 		s.Keys <= uint64(s.Used)*maxSlots
 }
 
 // Open returns the tree that had state s.
 func Open(pages *pagemeta.Table, s State) (*Tree, error) {
 	if !s.sound() {
-		return nil, fmt.Errorf("%w: %d pages, %d in use, %d of them inner nodes, %d keys", ErrDamaged, s.Pages, s.Used, s.Inner, s.Keys)
+		return nil, fmt.Errorf("%w: %d pages, %d in use, %d of them inner nodes, %d of long values, %d keys",
+			ErrDamaged, s.Pages, s.Used, s.Inner, s.Values, s.Keys)
 	}
 	if int(s.Pages) > pages.Pages {
 		return nil, fmt.Errorf("%d pages, room for %d: %w", s.Pages, pages.Pages, ErrFull)
@@ -92,15 +94,30 @@ func (t *Tree) State() State {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.mu.space
-	return State{Pages: uint32(s.pages), Used: uint32(s.used), Inner: uint32(s.inner), Keys: uint64(t.keys.Load())}
+	return State{
+		Pages:  uint32(s.pages),
+		Used:   uint32(s.used),
+		Inner:  uint32(s.inner),
+		Values: uint32(s.values),
+		Keys:   uint64(t.keys.Load()),
+	}
 }
 
 // Len returns the number of keys.
 func (t *Tree) Len() uint64 { return uint64(t.keys.Load()) }
 
-// Get appends the value of key to dst. Without such a key, found is false and
-// dst is as it was. It takes no lock.
-func (t *Tree) Get(dst, key []byte) (value []byte, found bool, err error) {
+// Found says what Get has found.
+type Found uint8
+
+const (
+	Nothing Found = iota
+	Short         // the value
+	Long          // the Ref of a long value, see ParseRef
+)
+
+// Get appends what key has to dst. Without such a key dst is as it was. It takes
+// no lock.
+func (t *Tree) Get(dst, key []byte) (value []byte, found Found, err error) {
 	for {
 		seen := t.moves.Load()
 		value, found, next, trap := t.tryGet(dst, key)
@@ -108,29 +125,37 @@ func (t *Tree) Get(dst, key []byte) (value []byte, found bool, err error) {
 			return value, found, nil
 		}
 		if err := t.again(next, &trap, pagemeta.ToRead, seen); err != nil {
-			return dst, false, err
+			return dst, Nothing, err
 		}
 	}
 }
 
-func (t *Tree) tryGet(dst, key []byte) (value []byte, found bool, next step, trap pagemeta.Trap) {
+func (t *Tree) tryGet(dst, key []byte) (value []byte, found Found, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
 	id, v, next := t.descend(key)
 	if next != done {
-		return nil, false, next, trap
+		return nil, Nothing, next, trap
 	}
 	if t.pages.Marked(id) {
-		if value, deleted, found := t.changes.find(id, key); found {
-			return append(dst, value...), !deleted, t.believe(id, v, true), trap
+		if value, deleted, changed := t.changes.find(id, key); changed {
+			found := Short
+			if deleted {
+				found = Nothing
+			}
+			return append(dst, value...), found, t.believe(id, v, true), trap
 		}
 	}
 	if err := t.pages.Ask(id, pagemeta.Warm); err != nil {
-		return nil, false, step{kind: failed, err: err}, trap
+		return nil, Nothing, step{kind: failed, err: err}, trap
 	}
 	n := t.node(id)
-	at, found, ok := n.search(key)
-	if found && ok {
+	at, has, ok := n.search(key)
+	if has && ok {
 		value, ok = n.value(at)
+		found = Short
+		if n.isLong(at) {
+			found = Long
+		}
 	}
 	if ok {
 		value = append(dst, value...)
@@ -332,6 +357,8 @@ func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 		f, sparse, next, trap := t.tryDelete(op, key)
 		switch {
 		case trap.Hit():
+		case next == done && f == spread:
+			return true, t.deleteLong(op, key)
 		case next == done && f == full:
 			if err := t.settle(op, key); err != nil {
 				return false, err
@@ -355,7 +382,7 @@ func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 }
 
 // tryDelete is Delete in two phases, as tryPut is Put. f is replaced if the key was
-// there, full if the leaf must be laid out anew first. sparse tells that the leaf
+// there, full if the leaf must be laid out anew first, spread as of node.delete. sparse tells that the leaf
 // should be merged with a neighbour.
 func (t *Tree) tryDelete(op *Op, key []byte) (f fit, sparse bool, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())

@@ -274,6 +274,13 @@ func (s *segments) cut(lsn LSN) error {
 	defer s.making.Unlock()
 	k := s.number(lsn)
 	_, next := s.span()
+	// A cut before this one may have been killed: what it has removed is not to be
+	// found, and may be back after a power cut, behind what is removed now.
+	if next > k+1 {
+		if err := s.fs.SyncDir(s.dir); err != nil {
+			return err
+		}
+	}
 	for ; next > k+1; next-- {
 		if err := s.fs.Remove(s.path(next - 1)); err != nil {
 			return err

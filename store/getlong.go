@@ -1,0 +1,130 @@
+package store
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+
+	"faultline/flusher"
+	"faultline/internal/disk"
+	"faultline/pagemeta"
+	"faultline/store/tree"
+)
+
+// GetRange appends n bytes of the value of key to dst, from offset on, and returns
+// it: fewer where the value ends before. Of a long value only the pages with these
+// bytes are read. A value that is written at the same time is read as it was or as
+// it is then, never as a mixture. Errors as for AppendGet; offset and n must not be
+// negative.
+func (db *DB) GetRange(dst, key []byte, offset, n int64) ([]byte, error) {
+	if offset < 0 || n < 0 {
+		return dst, fmt.Errorf("range of %d bytes from %d on", n, offset)
+	}
+	return db.appendRange(dst, key, offset, n)
+}
+
+// appendRange is GetRange.
+func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
+	if db.closed.Load() {
+		return dst, ErrClosed
+	}
+	value, found, err := db.tree.Get(dst, key)
+	switch {
+	case db.closed.Load(): // whatever was read, it may not have been this store
+		return dst, ErrClosed
+	case err != nil:
+		return dst, db.readError(err)
+	case found == tree.Nothing:
+		return dst, ErrNotFound
+	case found == tree.Long:
+		return db.readLong(dst, key, value[len(dst):], offset, n)
+	}
+	if offset == 0 && n >= int64(len(value)-len(dst)) {
+		return value, nil
+	}
+	rest := value[len(dst):]
+	from := min(offset, int64(len(rest)))
+	return append(dst, rest[from:from+min(n, int64(len(rest))-from)]...), nil
+}
+
+// readLong is appendRange for a key that had a long value a moment ago, with ref.
+// It reads without a lock. Pages of a value that is there are not written to, so
+// whatever is wrong with them is no error if the key has another value by now.
+func (db *DB) readLong(dst, key, ref []byte, offset, n int64) ([]byte, error) {
+	var again [MaxEntryBytes]byte
+	for {
+		r, err := db.parseRef(ref)
+		if err != nil {
+			return dst, err
+		}
+		value, readErr := db.readRef(dst, r, offset, n)
+		if readErr == nil && !db.closed.Load() {
+			return value, nil
+		}
+		now, found, err := db.tree.Get(again[:0], key)
+		switch {
+		case db.closed.Load():
+			return dst, ErrClosed
+		case err != nil:
+			return dst, db.readError(err)
+		case found != tree.Long:
+			return db.appendRange(dst, key, offset, n)
+		case string(now) == string(r.Append(nil)):
+			return dst, readErr
+		}
+		ref = now
+	}
+}
+
+// parseRef is tree.ParseRef with the limits of the store.
+func (db *DB) parseRef(b []byte) (tree.Ref, error) {
+	r, err := tree.ParseRef(b)
+	if err == nil && (r.Bytes > MaxValueBytes || valuePages(r.Bytes) != tree.Pages(r.Extents)) {
+		err = fmt.Errorf("a value of %d bytes in %d pages", r.Bytes, tree.Pages(r.Extents))
+	}
+	if err != nil {
+		return r, &disk.CorruptError{File: filepath.Join(db.dir, "data"), Err: err}
+	}
+	return r, nil
+}
+
+// readRef appends n bytes from offset on of the value that r leads to.
+func (db *DB) readRef(dst []byte, r tree.Ref, offset, n int64) ([]byte, error) {
+	offset = min(offset, int64(r.Bytes))
+	n = min(n, int64(r.Bytes)-offset)
+	out := slices.Grow(dst, int(n))[:len(dst)+int(n)]
+	rest := out[len(dst):]
+	index, skip := int(offset)/flusher.ValuePageBytes, int(offset)%flusher.ValuePageBytes
+	first := 0 // the place of the extent in the value
+	for _, e := range r.Extents {
+		if from := index - first; from < int(e.Pages) && len(rest) > 0 {
+			part := rest[:min(len(rest), (int(e.Pages)-from)*flusher.ValuePageBytes-skip)]
+			if err := db.flusher.ReadValue(part, e.Page+pagemeta.PageID(from), r.ID, index, skip); err != nil {
+				return dst, err
+			}
+			rest, skip = rest[len(part):], 0
+			index = first + int(e.Pages)
+		}
+		first += int(e.Pages)
+	}
+	return out, nil
+}
+
+// checkValue reads the value that r leads to, for Verify.
+func (db *DB) checkValue(r tree.Ref) error {
+	if _, err := db.parseRef(r.Append(nil)); err != nil {
+		return err
+	}
+	buf := pieceBuffers.Get().(*[]byte)
+	defer pieceBuffers.Put(buf)
+	for at := 0; at < r.Bytes; at += pieceBytes {
+		if _, err := db.readRef((*buf)[:0], r, int64(at), pieceBytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wholeValue is an n that no value has as many bytes as.
+const wholeValue = math.MaxInt64

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// PutReader sets key to what r has, without taking all of it into memory: some
+// hundred KiB at a time. size is how many bytes that are, and no more are read; -1
+// says up to the end of r. The key has its old value until all is read.
+//
+// A value that is being read takes one of 24 places in the store; one more waits
+// for a place until ctx ends. A value that fits a few pages takes none. ctx is looked
+// at between reads of some hundred KiB: it does not end one.
+//
+// Errors: those of Put, that of ctx, that of r, and io.ErrUnexpectedEOF if r ends
+// before size. Nothing has changed then.
+func (db *DB) PutReader(ctx context.Context, key []byte, r io.Reader, size int64, d Durability) error {
+	if err := checkEntry(len(key), size); err != nil {
+		return err
+	}
+	buf := pieceBuffers.Get().(*[]byte)
+	defer pieceBuffers.Put(buf)
+	if size >= 0 {
+		r = io.LimitReader(r, size)
+	}
+	read := int64(0)
+	next := func() (piece []byte, last bool, err error) {
+		n, err := io.ReadFull(r, (*buf)[:db.opts.pieceBytes])
+		read += int64(n)
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			err, last = nil, true
+			if size >= 0 && read < size {
+				err = io.ErrUnexpectedEOF
+			}
+		case read == size:
+			last = true
+		}
+		if err != nil {
+			err = fmt.Errorf("read value: %w", err)
+		}
+		return (*buf)[:n], last, err
+	}
+	return db.putPieces(ctx, key, next, size, d)
+}
+
+var pieceBuffers = sync.Pool{New: func() any {
+	b := make([]byte, pieceBytes)
+	return &b
+}}
+
+// putLong is Put of a value that is larger than a piece.
+func (db *DB) putLong(ctx context.Context, key, value []byte, d Durability) error {
+	if err := checkEntry(len(key), int64(len(value))); err != nil {
+		return err
+	}
+	rest := value
+	next := func() (piece []byte, last bool, err error) {
+		n := min(len(rest), db.opts.pieceBytes)
+		piece, rest = rest[:n], rest[n:]
+		return piece, len(rest) == 0, nil
+	}
+	return db.putPieces(ctx, key, next, int64(len(value)), d)
+}
+
+// putPieces sets key to the pieces that next returns; the last may be empty. size
+// is their length, or -1.
+func (db *DB) putPieces(ctx context.Context, key []byte, next func() ([]byte, bool, error), size int64, d Durability) error {
+	b := batches.Get().(*Batch)
+	defer batches.Put(b)
+	b.Reset()
+	piece, last, err := next()
+	if err != nil {
+		return err
+	}
+	if last {
+		if err := b.Put(key, piece); err != nil {
+			return err
+		}
+		_, err = db.ApplyContext(ctx, b, d)
+		return err
+	}
+	v, err := db.openValue(ctx, size)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if !v.taken {
+			db.abandon(v)
+		}
+		<-db.open.slots
+	}()
+	for {
+		if err := db.receive(ctx, v, piece); err != nil {
+			return err
+		}
+		if last {
+			break
+		}
+		if piece, last, err = next(); err != nil {
+			return err
+		}
+	}
+	b.putLong(key, v)
+	lsn, err := db.commit(ctx, b)
+	if err != nil {
+		return err
+	}
+	return db.wait(ctx, lsn, d)
+}
+
+// openValue takes a place for a value, and the room for it if its size is known.
+func (db *DB) openValue(ctx context.Context, size int64) (*longValue, error) {
+	if err := db.writable(); err != nil {
+		return nil, err
+	}
+	select {
+	case db.open.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for other long values: %w", ctx.Err())
+	}
+	v := newLongValue()
+	if err := db.hold(ctx, v, valuePages(int(max(size, 0)))); err != nil {
+		<-db.open.slots
+		return nil, err
+	}
+	db.open.add(v)
+	return v, nil
+}
+
+// receive appends a piece to v: to its pages, then to the log.
+func (db *DB) receive(ctx context.Context, v *longValue, piece []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(piece) == 0 {
+		return nil
+	}
+	if n := v.ref.Bytes + len(piece); n > MaxValueBytes {
+		return tooLong(int64(n))
+	}
+	if err := db.grow(ctx, v, valuePages(v.ref.Bytes+len(piece))); err != nil {
+		return err
+	}
+	if err := db.write(v, piece); err != nil {
+		return err
+	}
+	return db.save(ctx, v, piece)
+}
