@@ -38,7 +38,7 @@ func (t *Table) ahead() int64 {
 // leastClean is how many Clean pages stay even where there is no room for them. An
 // operation needs the pages of its way at one time; if each that it loads drove out
 // the one before, it would begin again for ever.
-func (t *Table) leastClean() int64 { return min(evictBatch/4, t.Memory/PageBytes/2) }
+func (t *Table) leastClean() int64 { return max(8, min(evictBatch/4, t.Memory/PageBytes/2)) }
 
 // makeFree evicts up to most pages, and no more than are missing until so many may
 // be loaded. It returns how many.

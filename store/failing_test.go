@@ -49,7 +49,7 @@ func (d *director) refuses() error {
 	if err := d.db.Put([]byte("refused"), nil, Deferred); !errors.Is(err, ErrStopped) && err != ErrClosed {
 		return fmt.Errorf("a write after the error: %v", err)
 	}
-	found, err := digestOf(d.db)
+	found, err := walkOf(d.db)
 	if err == nil {
 		_, err = d.mu.led.find(found, max(0, d.begun()-1), d.begun())
 	}

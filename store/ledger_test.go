@@ -27,6 +27,16 @@ func entryDigest(key, value []byte) uint64 {
 
 // digestOf reads the whole store, in key order.
 func digestOf(db *DB) (d digest, err error) {
+	d, err = walkOf(db)
+	if n := db.Len(); err == nil && n != d.keys {
+		return d, fmt.Errorf("%d keys found, Len is %d", d.keys, n)
+	}
+	return d, err
+}
+
+// walkOf is digestOf for a store that has stopped: Len cannot have leaves take in what
+// is kept beside them there.
+func walkOf(db *DB) (d digest, err error) {
 	it, err := db.NewIterator(nil)
 	if err != nil {
 		return d, err
@@ -39,9 +49,6 @@ func digestOf(db *DB) (d digest, err error) {
 		last = append(last[:0], it.Key()...)
 		d.keys++
 		d.sum += entryDigest(it.Key(), it.Value())
-	}
-	if n := db.Len(); it.Err() == nil && n != d.keys {
-		return d, fmt.Errorf("%d keys found, Len is %d", d.keys, n)
 	}
 	return d, it.Err()
 }
