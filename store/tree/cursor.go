@@ -161,7 +161,11 @@ func (c *Cursor) place(dir int) int {
 func (c *Cursor) settle(at, dir int) bool {
 	for steps := 0; at < 0 || at >= c.count(); steps++ {
 		seen := c.t.moves.Load()
-		next, trap := c.tryStep(dir)
+		var next step
+		if next, c.err = c.step(dir); c.err != nil {
+			c.ok = false
+			return false
+		}
 		switch {
 		case steps > c.t.pages.Pages: // so many leaves, and all empty
 			c.err, c.ok = ErrDamaged, false
@@ -173,8 +177,8 @@ func (c *Cursor) settle(at, dir int) bool {
 			at = 0
 		case next == done:
 			at = c.count() - 1
-		default: // the way has changed, or must be made passable: begin again
-			if c.err = c.t.again(next, &trap, pagemeta.ToRead, seen); c.err != nil || !c.enter() {
+		default: // the way has changed: begin again
+			if c.err = c.t.again(next, &pagemeta.Trap{}, pagemeta.ToRead, seen); c.err != nil || !c.enter() {
 				c.ok = false
 				return false
 			}
@@ -217,6 +221,24 @@ func (c *Cursor) enter() bool {
 func (c *Cursor) tryEnter() (next step, trap pagemeta.Trap) {
 	defer c.t.pages.Catch(&trap, pagemeta.Arm())
 	return c.down(Root, c.t.pages.Version(Root), maxHeight, 0), trap
+}
+
+// step is tryStep until no page is missing. After a trap it goes on from the same
+// leaf, not from c.key: between there and here may be more empty leaves than memory
+// holds.
+func (c *Cursor) step(dir int) (step, error) {
+	way, height := c.way, c.height
+	for {
+		seen := c.t.moves.Load()
+		next, trap := c.tryStep(dir)
+		if !trap.Hit() {
+			return next, nil
+		}
+		if err := c.t.again(next, &trap, pagemeta.ToRead, seen); err != nil {
+			return next, err
+		}
+		c.way, c.height = way, height
+	}
 }
 
 // tryStep takes the next leaf in direction dir: it goes up to the first node
