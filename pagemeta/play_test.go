@@ -299,8 +299,8 @@ func (p *play) checkEnd() error {
 	if len(p.owner.live) > 0 && !p.effects {
 		return fmt.Errorf("heads %v have leaked", p.owner.live)
 	}
-	if p.effects {
-		return nil
+	if p.mutant != nil {
+		return nil // it is about something else
 	}
 	_, resident := p.memory()
 	if n, kept := p.table.room.resident.Load(), p.table.room.kept.Load(); n == 1 != resident || kept != 0 {
