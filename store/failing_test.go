@@ -74,12 +74,13 @@ func drawFault(rng *rand.Rand) *fault {
 // A failure counts what came of faults.
 type failure struct {
 	survived, stopped int
+	refused           int // an operation, and the store goes on
 	x                 *explorer
 }
 
 func (c *failure) String() string {
-	return fmt.Sprintf("%d failing calls, the store stopped at %d and went on after %d; %v; %d violations",
-		c.survived+c.stopped, c.stopped, c.survived, &c.x.mu.count, len(c.x.mu.violations))
+	return fmt.Sprintf("%d failing calls, the store stopped at %d, refused one operation at %d and went on after %d; %v; %d violations",
+		c.survived+c.stopped+c.refused, c.stopped, c.refused, c.survived, &c.x.mu.count, len(c.x.mu.violations))
 }
 
 // try makes a film in which a call fails, and explores it from there on. The error
@@ -98,6 +99,8 @@ func (c *failure) try(seed uint64, rng *rand.Rand) error {
 		c.survived++
 	case !errors.Is(err, d.fault.err):
 		wrong = errors.New("another error")
+	case d.db != nil && d.db.flusher.Err() == nil:
+		c.refused++ // the pages of a long value: nobody refers to them
 	default:
 		c.stopped++
 		wrong = d.refuses(err)
