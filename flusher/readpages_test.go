@@ -19,7 +19,7 @@ import (
 func TestReadPages(t *testing.T) {
 	rng := rand.New(rand.NewPCG(campaign.Seed(t), 1))
 	r := newRig(t, memdisk.New())
-	r.pages, r.capacity = 1200, 2000
+	r.pages, r.capacity = 1200, 3000
 	r.open()
 	r.writeAll()
 	r.checkpoint()

@@ -41,16 +41,13 @@ func (f *fault) hit() error {
 	return nil
 }
 
-// refuses checks a store that has failed with cause: it takes no write, unless it has
-// failed before it changed anything, and can be read.
-func (d *director) refuses(cause error) error {
+// refuses checks a store that has failed: it takes no write, and can be read.
+func (d *director) refuses() error {
 	if d.db == nil {
 		return nil // Open has failed
 	}
-	if errors.Is(cause, ErrStopped) { // not if it was the pages of a long value, which nobody knows of yet
-		if err := d.db.Put([]byte("refused"), nil, Deferred); !errors.Is(err, ErrStopped) && err != ErrClosed {
-			return fmt.Errorf("a write after the error: %v", err)
-		}
+	if err := d.db.Put([]byte("refused"), nil, Deferred); !errors.Is(err, ErrStopped) && err != ErrClosed {
+		return fmt.Errorf("a write after the error: %v", err)
 	}
 	found, err := walkOf(d.db)
 	if err == nil {
@@ -103,7 +100,7 @@ func (c *failure) try(seed uint64, rng *rand.Rand) error {
 		c.refused++ // the pages of a long value: nobody refers to them
 	default:
 		c.stopped++
-		wrong = d.refuses(err)
+		wrong = d.refuses()
 	}
 	f := d.end()[d.fault.first:]
 	for i := range f { // what only the kernel had may have gone with a sync that failed

@@ -17,6 +17,8 @@ import (
 
 	"faultline/flusher"
 	"faultline/internal/disk"
+	"faultline/internal/memdisk"
+	"faultline/pagemeta"
 	"faultline/store/tree"
 )
 
@@ -408,6 +410,60 @@ func TestLongConcurrent(t *testing.T) {
 	}
 }
 
+// An overtakenFS calls meanwhile before each read of the data file.
+type overtakenFS struct {
+	disk.FS
+	meanwhile func()
+}
+
+func (o *overtakenFS) Open(name string, create bool) (disk.File, error) {
+	f, err := o.FS.Open(name, create)
+	if err != nil || filepath.Base(name) != "data" {
+		return f, err
+	}
+	return overtakenFile{f, o}, nil
+}
+
+type overtakenFile struct {
+	disk.File
+	fs *overtakenFS
+}
+
+func (f overtakenFile) ReadAt(p []byte, off int64) (int, error) {
+	f.fs.meanwhile()
+	return f.File.ReadAt(p, off)
+}
+
+// TestLongOvertaken gives the pages of a long value to another one after a reader has
+// found where it lies, and before it reads it: the reader must come back with what the
+// key has now.
+func TestLongOvertaken(t *testing.T) {
+	fs := &overtakenFS{FS: memdisk.New(), meanwhile: func() {}}
+	o := longOptions()
+	o.fs = fs
+	db := open(t, "/d", o)
+	put := func(key string, seed uint64) {
+		t.Helper()
+		if err := db.Put([]byte(key), longBytes(seed, 3*flusher.ValuePageBytes), Async); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Checkpoint(t.Context()); err != nil { // what was freed before has cooled down
+			t.Fatal(err)
+		}
+	}
+	put("a", 1)
+	fs.meanwhile = func() {
+		fs.meanwhile = func() {}
+		put("a", 2)
+		put("b", 3)
+		put("b", 4)
+	}
+	got, err := db.Get([]byte("a"))
+	if err != nil || !bytes.Equal(got, longBytes(2, 3*flusher.ValuePageBytes)) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 // TestLongDamage flips a bit in each page of a long value, in its header, its id and
 // its content: reads that need the page fail with file and offset, all others go on,
 // and so do reads of other keys. Verify says the same.
@@ -468,6 +524,22 @@ func TestLongDamage(t *testing.T) {
 			}
 			flip()
 		}
+	}
+	page := pagemeta.NewPage() // of another place in its value
+	off := (int64(ref.Extents[0].Page) + 1) * pagemeta.PageBytes
+	if _, err := file.ReadAt(page[:], off); err != nil {
+		t.Fatal(err)
+	}
+	was := *page
+	page.Seal(ref.Extents[0].Page+1, 2)
+	if _, err := file.WriteAt(page[:], off); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Get([]byte("b")); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("page 1 is page 2 of its value: %v", err)
+	}
+	if _, err := file.WriteAt(was[:], off); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := db.Verify(t.Context()); err != nil {
 		t.Error(err)

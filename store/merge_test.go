@@ -94,6 +94,19 @@ func TestDeferred(t *testing.T) {
 		t.Error("everything was in memory")
 	}
 	wantSame(t, contents(t, db), all)
+	for i := range 2000 { // some stay beside their leaves when the cut is made
+		k := key(i%writers, i*7919%keys)
+		all[string(k)] = filler
+		if err := db.Put(k, []byte(filler), Deferred); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.flusher.Checkpoint(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if some, _ := db.tree.Deferring(); !some {
+		t.Error("nothing is beside a leaf")
+	}
 	if err := db.WaitDurable(context.Background(), db.LSN()); err != nil {
 		t.Fatal(err)
 	}
