@@ -59,7 +59,7 @@ func (c *conn) scanKeys(req *scan, from []byte) (n int, next []byte, err error) 
 		return 0, nil, nil
 	}
 	prefix := globPrefix(req.pattern)
-	it, err := c.srv.db.NewIterator(&store.IterOptions{Lower: prefix, Upper: after(prefix)})
+	it, err := c.srv.db.NewIterator(&store.IterOptions{Lower: prefix, Upper: after(prefix), KeysOnly: true})
 	if err != nil {
 		return 0, nil, err
 	}

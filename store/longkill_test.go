@@ -1,0 +1,171 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"faultline/internal/campaign"
+)
+
+// killedEnv is set in the process that TestLongKilled kills: seed and directory.
+const killedEnv = "FAULTLINE_LONG_KILLED"
+
+// killedKeys is how many keys it writes.
+const killedKeys = 12
+
+// killedValue is what write n, from 1 on, gives a key: nil deletes it.
+func killedValue(key int, n uint64) []byte {
+	r := rand.New(rand.NewPCG(uint64(key), n))
+	if n == 0 || r.IntN(6) == 0 {
+		return nil
+	}
+	return longBytes(uint64(key)<<16+n, 64<<10+r.IntN(2<<20)>>r.IntN(5))
+}
+
+func killedOptions() *Options {
+	return &Options{MemoryBudget: 64 << 20, LogBytes: 16 << 20, CheckpointEvery: 50 * time.Millisecond}
+}
+
+// TestLongKilledChild writes long values over one another until it is killed. Each
+// line that it prints is a key and the number of a write to it, which has begun or, with
+// a dot, is acknowledged.
+func TestLongKilledChild(t *testing.T) {
+	seed, dir, ok := strings.Cut(os.Getenv(killedEnv), " ")
+	if !ok {
+		return // it is for TestLongKilled
+	}
+	db, err := Open(dir, killedOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := strconv.ParseUint(seed, 10, 64)
+	r := rand.New(rand.NewPCG(s, 0))
+	for n := s << 20; ; n++ {
+		key := r.IntN(killedKeys)
+		k, value := fmt.Appendf(nil, "key%d", key), killedValue(key, n)
+		fmt.Println("write", key, n)
+		switch {
+		case value == nil:
+			err = db.Delete(k, Sync)
+		case r.IntN(2) == 0:
+			err = db.PutReader(context.Background(), k, bytes.NewReader(value), -1, Sync)
+		default:
+			err = db.Put(k, value, Sync)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("write", key, n, ".")
+	}
+}
+
+// TestLongKilled kills a process that writes, overwrites and deletes long values, again
+// and again, at random moments. Each key must have the value of the last write that was
+// acknowledged, or of one that had begun then, whole. At the end all is deleted, and no
+// page is in use by a value.
+func TestLongKilled(t *testing.T) {
+	seed, kills := campaign.Seed(t), campaign.Scale(t, 6)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	dir := t.TempDir()
+	may := make([][]uint64, killedKeys) // which writes a key may have the value of
+	for key := range may {
+		may[key] = []uint64{0}
+	}
+	acked := 0
+	for kill := range kills {
+		acked += killWriter(t, fmt.Sprintf("%d %s", seed<<10+uint64(kill)+1, dir), time.Duration(100+rng.IntN(300))*time.Millisecond, may)
+		db, err := Open(dir, killedOptions())
+		if err != nil {
+			t.Fatalf("kill %d: %v", kill, err)
+		}
+		for key := range may {
+			n, err := oneOf(db, key, may[key])
+			if err != nil {
+				t.Fatalf("kill %d: %v", kill, err)
+			}
+			may[key] = []uint64{n}
+		}
+		if _, err := db.Verify(t.Context()); err != nil {
+			t.Fatalf("kill %d: %v", kill, err)
+		}
+		if kill == kills-1 {
+			for key := range may {
+				if err := db.Delete(fmt.Appendf(nil, "key%d", key), Async); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if s := db.tree.State(); s.Values != 0 || len(db.open.all()) > 0 {
+				t.Errorf("all is deleted: %+v", s)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if acked == 0 {
+		t.Error("no write was acknowledged")
+	}
+	t.Logf("%d kills, %d writes acknowledged", kills, acked)
+}
+
+// killWriter runs the child for so long, notes in may what a kill can leave, and returns
+// how many writes were acknowledged.
+func killWriter(t *testing.T, env string, after time.Duration, may [][]uint64) (acked int) {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLongKilledChild$", "-test.v")
+	child.Env = append(os.Environ(), killedEnv+"="+env)
+	out, err := child.StdoutPipe()
+	if err == nil {
+		err = child.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var timer *time.Timer
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var key int
+		var n uint64
+		if c, err := fmt.Sscanf(lines.Text(), "write %d %d", &key, &n); err != nil || c != 2 {
+			if strings.Contains(lines.Text(), "FAIL") || strings.Contains(lines.Text(), "SKIP") {
+				t.Errorf("the writer: %s", lines.Text())
+			}
+			continue
+		}
+		if timer == nil { // it has opened the store
+			timer = time.AfterFunc(after, func() { _ = child.Process.Kill() })
+			defer timer.Stop()
+		}
+		if strings.HasSuffix(lines.Text(), ".") {
+			may[key] = []uint64{n}
+			acked++
+		} else {
+			may[key] = append(may[key], n)
+		}
+	}
+	_ = child.Wait() // it was killed
+	return acked
+}
+
+// oneOf returns the write that key has the value of, which must be one of may.
+func oneOf(db *DB, key int, may []uint64) (uint64, error) {
+	got, err := db.Get(fmt.Appendf(nil, "key%d", key))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return 0, err
+	}
+	for _, n := range may {
+		if want := killedValue(key, n); bytes.Equal(got, want) && (want == nil) == (err != nil) {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("key %d: %d bytes, %v, which no write of %v has left", key, len(got), err, may)
+}
