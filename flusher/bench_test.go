@@ -50,7 +50,7 @@ func newBenchStore(b *testing.B, fs disk.FS, pages int) *benchStore {
 		f.Pages.Fresh(id)
 		all = append(all, id)
 	}
-	f.Start(benchLog{}, func() (from, through uint64, err error) { return s.lsn, s.lsn, nil }, func() {})
+	f.Start(benchLog{}, func() (Cut, error) { return Cut{s.lsn, s.lsn, pages}, nil }, func() {})
 	s.dirty(all)
 	s.checkpoint()
 	b.Cleanup(func() {

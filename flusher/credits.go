@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"faultline/internal/disk"
 )
 
 // Credits bound the memory of dirty pages, not correctness: a page that becomes
@@ -16,6 +18,7 @@ import (
 type credits struct {
 	total int64
 	free  atomic.Int64 // may be negative
+	limit atomic.Int64 // how many of total the journal has room for, see UseRoom
 	short atomic.Int64 // operations that wait for more
 	mu    struct {
 		sync.Mutex
@@ -26,23 +29,34 @@ type credits struct {
 func (c *credits) init(total int) {
 	c.total = int64(total)
 	c.free.Store(c.total)
+	c.limit.Store(c.total)
 }
 
 // clamp bounds what one operation may reserve, so that two can run.
 func (c *credits) clamp(n int) int { return min(n, int(c.total/2)) }
 
-// take takes n credits if floor are left then. It never takes some and gives them
-// back: another who fails meanwhile would wait for a wake-up that does not come.
+// take takes n credits if floor are left then, and the journal has room for all that
+// are out. It never takes some and gives them back: another who fails meanwhile would
+// wait for a wake-up that does not come.
 func (c *credits) take(n int, floor int64) bool {
 	for {
 		free := c.free.Load()
-		if free-int64(n) < floor {
+		if free-int64(n) < max(floor, c.total-c.limit.Load()) {
 			return false
 		}
 		if c.free.CompareAndSwap(free, free-int64(n)) {
 			return true
 		}
 	}
+}
+
+// used is how many credits are out: more than total if they are overdrawn.
+func (c *credits) used() int64 { return c.total - c.free.Load() }
+
+// limited tells that the journal has no room for n credits more.
+func (c *credits) limited(n int) bool {
+	limit := c.limit.Load()
+	return limit < c.total && c.used()+int64(n) > limit
 }
 
 // unhurried is what must be left so that nobody is slowed down.
@@ -122,6 +136,9 @@ func (f *Flusher) Stand(ctx context.Context, n int) error {
 // awaitCredits takes n credits when they are short: it asks for a round, pauses,
 // and waits as long as there are none.
 func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("wait for dirty pages to be written: %w", err)
+	}
 	began := time.Now()
 	defer func() { f.metrics.paced.Add(int64(time.Since(began))) }()
 	f.Kick()
@@ -142,8 +159,14 @@ func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
 		if err := f.Err(); err != nil {
 			return err
 		}
+		err := f.growJournal(n, 0)
 		if c.take(n, 0) {
 			return nil
+		}
+		// On a full disk a round can still make room, if the journal is not too short
+		// even for these alone.
+		if err != nil && (!disk.Full(err) || int64(n) > c.limit.Load()) {
+			return err
 		}
 		f.Kick()
 		select {

@@ -19,7 +19,7 @@ func TestCutAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	inside, cuts := true, 0
-	r.f.Start(&rigLog{r: r}, func() (from, through uint64, err error) {
+	r.f.Start(&rigLog{r: r}, func() (Cut, error) {
 		if inside {
 			t.Error("cut with an operation inside")
 		}
@@ -63,7 +63,7 @@ func TestCutAfterStop(t *testing.T) {
 	if err := r.tryOpen(false); err != nil {
 		t.Fatal(err)
 	}
-	r.f.Start(&rigLog{r: r}, func() (from, through uint64, err error) {
+	r.f.Start(&rigLog{r: r}, func() (Cut, error) {
 		t.Error("cut")
 		return r.cut()
 	}, func() {})

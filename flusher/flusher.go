@@ -27,6 +27,13 @@ type Log interface {
 	Trim(lsn uint64) error
 }
 
+// A Cut is what the pages of a round are a cut of.
+type Cut struct {
+	From    uint64 // the pages need not the log for what is below
+	Through uint64 // the pages may hold what is below
+	Pages   int    // of the data file: those beyond are not in use, and not written
+}
+
 // Config is what a Flusher is made of.
 type Config struct {
 	FS       disk.FS
@@ -49,7 +56,6 @@ type Flusher struct {
 	data    disk.File
 	rounds  rounds
 	values  values
-	growing sync.Mutex // held while the data file grows
 	journal journal
 	round   atomic.Uint32           // the last round that is in the data file
 	replay  map[pagemeta.PageID]int // ReadOnly: slots of the journal, which is not written back
@@ -60,11 +66,12 @@ type Flusher struct {
 	// holds it finds in data and rounds the pages of one round.
 	inPlace sync.Mutex
 
+	room    room
 	gate    gate
 	credits credits
 	heads   heads
 	log     Log
-	cut     Cut
+	cut     func() (Cut, error)
 	done    func()
 
 	kick    chan struct{} // a round may be wanted; capacity 1
@@ -160,14 +167,10 @@ func (f *Flusher) openFiles() error {
 
 func (f *Flusher) path(name string) string { return filepath.Join(f.Dir, name) }
 
-// A Cut is called in each round with the gate closed. It completes the pages that
-// describe the others (the superblock), and returns two LSNs: the pages may hold
-// what is below through, and need not the log for what is below from.
-type Cut func() (from, through uint64, err error)
-
-// Start begins to make rounds. done is called in each when the pages of the cut are in
-// the data file.
-func (f *Flusher) Start(log Log, cut Cut, done func()) {
+// Start begins to make rounds. cut is called in each with the gate closed: it
+// completes the pages that describe the others (the superblock). done is called when
+// the pages of the cut are in the data file.
+func (f *Flusher) Start(log Log, cut func() (Cut, error), done func()) {
 	f.log, f.cut, f.done = log, cut, done
 	go f.run()
 }
@@ -207,30 +210,59 @@ func (f *Flusher) closeFiles() error {
 	return errors.Join(errs...)
 }
 
-// Begin reserves credits for n pages and enters the gate: from here to End no
-// cut is made. It is the store's journal_start: it may wait for a round, until
-// ctx ends, and is slowed down when credits run short. shard spreads callers
+// A Grant is what Begin gives to an operation, and End takes back.
+type Grant struct {
+	credits int
+	extra   int // pages beyond what credits there can be for one
+}
+
+// Begin reserves credits for n pages, with room in the journal, and enters the gate:
+// from here to End no cut is made. It is the store's journal_start: it may wait for a
+// round, until ctx ends, and is slowed down when credits run short. It fails with
+// disk.ErrNoSpace if the journal cannot be made large enough. shard spreads callers
 // that differ in it over cache lines.
-func (f *Flusher) Begin(ctx context.Context, n int, shard uint64) (int, error) {
-	n = f.credits.clamp(n)
-	if !f.credits.take(n, f.credits.unhurried()) {
-		if err := f.awaitCredits(ctx, n); err != nil {
-			return 0, err
+func (f *Flusher) Begin(ctx context.Context, n int, shard uint64) (Grant, error) {
+	g := Grant{credits: f.credits.clamp(n)}
+	g.extra = n - g.credits
+	if g.extra > 0 {
+		if err := f.growJournal(0, g.extra); err != nil {
+			return Grant{}, err
 		}
+	}
+	if err := f.takeCredits(ctx, g.credits); err != nil {
+		if g.extra > 0 {
+			f.endExtra(g.extra)
+		}
+		return Grant{}, err
 	}
 	f.gate.enter(shard)
 	if err := f.Err(); err != nil {
-		f.End(n, shard)
-		return 0, err
+		f.End(g, shard)
+		return Grant{}, err
 	}
-	return n, nil
+	return g, nil
 }
 
-// End leaves the gate and gives back n credits, as Begin returned: what became
-// Dirty has taken its own.
-func (f *Flusher) End(n int, shard uint64) {
+// takeCredits takes n credits, and waits for them if it must.
+func (f *Flusher) takeCredits(ctx context.Context, n int) error {
+	c := &f.credits
+	if c.take(n, c.unhurried()) {
+		return nil
+	}
+	if c.limited(n) && f.growJournal(n, 0) == nil && c.take(n, c.unhurried()) {
+		return nil
+	}
+	return f.awaitCredits(ctx, n)
+}
+
+// End leaves the gate and gives back what Begin returned: what became Dirty has
+// taken its own.
+func (f *Flusher) End(g Grant, shard uint64) {
 	f.gate.leave(shard)
-	f.credits.give(n)
+	if g.extra > 0 {
+		f.endExtra(g.extra)
+	}
+	f.credits.give(g.credits)
 }
 
 // Busy tells whether an operation was inside the gate at some moment of the call;
@@ -282,6 +314,12 @@ func (f *Flusher) Checkpoint(ctx context.Context) error {
 	return f.waiters.wait(ctx, round, f.Err)
 }
 
+// Shrink is Checkpoint that makes the files as short as they can be.
+func (f *Flusher) Shrink(ctx context.Context) error {
+	f.room.tight.Store(true)
+	return f.Checkpoint(ctx)
+}
+
 // run makes rounds until Close, or until one fails.
 func (f *Flusher) run() {
 	defer close(f.ended)
@@ -307,12 +345,23 @@ func (f *Flusher) run() {
 		}
 		if f.Err() == nil {
 			f.waiters.begin()
-			if err := f.flush(); err != nil {
+			if err := f.makeRound(); err != nil {
 				f.Stop(err)
 			}
 		}
 		f.waiters.end()
 	}
+}
+
+// makeRound makes a round of what is in use, and shortens the files to that.
+func (f *Flusher) makeRound() error {
+	f.trim()
+	tight := f.room.tight.Swap(false)
+	pages, err := f.flush()
+	if err != nil {
+		return err
+	}
+	return f.shrink(int64(pages), tight)
 }
 
 // waiters are those who wait for a round.

@@ -15,7 +15,7 @@ import (
 // the control.
 func TestLostRound(t *testing.T) {
 	r := newRig(t, memdisk.New())
-	r.capacity = 2 * perRoundsPage
+	r.capacity, r.end = 2*perRoundsPage, 2*perRoundsPage
 	const far = perRoundsPage + 3
 	r.open()
 	r.f.Pages.Fresh(far)

@@ -35,6 +35,7 @@ type Metrics struct {
 	Paced        time.Duration // time that writers were slowed down, summed up
 	CreditsFree  int64         // pages that may still become dirty; negative: overdrawn
 	CreditsTotal int64
+	Room         int64 // pages that the data file has room for
 }
 
 // Metrics returns the counts. They are read one by one.
@@ -52,5 +53,6 @@ func (f *Flusher) Metrics() Metrics {
 		Paced:        time.Duration(m.paced.Load()),
 		CreditsFree:  f.credits.free.Load(),
 		CreditsTotal: f.credits.total,
+		Room:         f.room.pages.Load(),
 	}
 }

@@ -32,6 +32,7 @@ type rig struct {
 	log *rigLog
 
 	pages    int // page 0 is the superblock: it has the LSN of the cut
+	end      int // pages of the data file, if there are more
 	capacity int
 
 	stamp *uint64                   // of the newest store; over all lives of a chain
@@ -88,7 +89,7 @@ func newRig(t testing.TB, m *memdisk.FS) *rig {
 // reopened is a rig for what a crash has left of r, with all that r knows.
 func (r *rig) reopened(m *memdisk.FS) *rig {
 	n := newRig(r.t, m)
-	n.pages, n.capacity = r.pages, r.capacity
+	n.pages, n.end, n.capacity = r.pages, r.end, r.capacity
 	n.stamp, n.hist, n.cuts, n.done = r.stamp, r.hist, r.cuts, r.done
 	return n
 }
@@ -179,17 +180,17 @@ func (r *rig) close() {
 func (r *rig) abandon() { _ = r.f.Close(context.Background()) }
 
 // cut completes page 0, with the gate closed.
-func (r *rig) cut() (from, through uint64, err error) {
-	lsn := *r.stamp
+func (r *rig) cut() (Cut, error) {
+	at := Cut{From: *r.stamp, Through: *r.stamp, Pages: max(r.pages, r.end)}
 	if r.f.Pages.Dirty() == 0 {
-		return lsn, lsn, nil
+		return at, nil
 	}
-	if err := r.store(0, lsn); err != nil {
-		return 0, 0, err
+	if err := r.store(0, at.Through); err != nil {
+		return at, err
 	}
-	r.hist[lsn] = maps.Clone(r.state)
-	r.cuts = append(r.cuts, lsn)
-	return lsn, lsn, nil
+	r.hist[at.Through] = maps.Clone(r.state)
+	r.cuts = append(r.cuts, at.Through)
+	return at, nil
 }
 
 // store sets the stamp of page id, in two phases.
@@ -202,7 +203,7 @@ func (r *rig) store(id pagemeta.PageID, stamp uint64) error {
 		trap.Commit()
 		p.SetKind(1)
 		binary.LittleEndian.PutUint64(p[pagemeta.HeaderBytes:], stamp)
-		binary.LittleEndian.PutUint64(p[roundsSumAt-8:], stamp)
+		binary.LittleEndian.PutUint64(p[roundsCountAt-8:], stamp)
 		return trap
 	}
 	for {
@@ -225,7 +226,7 @@ func (r *rig) load(id pagemeta.PageID) (uint64, error) {
 		defer pages.Catch(&trap, pagemeta.Arm())
 		p := pages.Page(id)
 		stamps[0] = binary.LittleEndian.Uint64(p[pagemeta.HeaderBytes:])
-		stamps[1] = binary.LittleEndian.Uint64(p[roundsSumAt-8:])
+		stamps[1] = binary.LittleEndian.Uint64(p[roundsCountAt-8:])
 		return stamps, trap
 	}
 	for {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"faultline/internal/disk"
@@ -12,62 +13,80 @@ import (
 
 // flush makes one round: the pages that are Dirty now go to the data file. The
 // letters are those of the package comment. After an error the Flusher has
-// stopped: the kernel may have dropped the pages whose sync failed.
-func (f *Flusher) flush() error {
+// stopped: the kernel may have dropped the pages whose sync failed. It returns how
+// many pages the data file has then.
+func (f *Flusher) flush() (pages int, err error) {
 	began := time.Now()
-	cut, from, through, err := f.freeze()
+	all, at, err := f.freeze()
 	if err != nil {
-		return fmt.Errorf("freeze: %w", err)
+		return 0, fmt.Errorf("freeze: %w", err)
 	}
 	if err := f.audit(); err != nil {
-		return err
+		return 0, err
 	}
-	if len(cut) == 0 {
-		return nil
+	if len(all) == 0 {
+		return at.Pages, nil
 	}
+	cut := f.leaveOut(all, at.Pages)
 	round := f.round.Load() + 1
-	if err := f.log.Sync(context.Background(), through); err != nil { // A
-		return fmt.Errorf("sync log up to %d before round %d: %w", through, round, err)
+	if err := f.log.Sync(context.Background(), at.Through); err != nil { // A
+		return 0, fmt.Errorf("sync log up to %d before round %d: %w", at.Through, round, err)
 	}
 	if err := f.syncValues(); err != nil { // A'
-		return fmt.Errorf("sync long values before round %d: %w", round, err)
+		return 0, fmt.Errorf("sync long values before round %d: %w", round, err)
 	}
-	images, err := f.writeJournal(round, cut)
+	images, err := f.writeJournal(round, cut, at.Pages)
 	if err != nil { // B
-		return fmt.Errorf("journal %d pages: %w", len(cut), err)
+		return 0, fmt.Errorf("journal %d pages: %w", len(cut), err)
 	}
-	if err := f.complete(round, images); err != nil { // C
-		return err
+	if err := f.complete(round, images, at.Pages); err != nil { // C
+		return 0, err
 	}
-	for _, p := range cut {
+	for _, p := range all {
 		f.Pages.Written(p.ID)
 	}
-	f.heads.release(cut)
-	f.credits.give(len(cut))
+	f.heads.release(all)
+	f.credits.give(len(all))
 	f.done()
 	if err := f.journal.clear(); err != nil { // D
-		return fmt.Errorf("clear journal: %w", err)
+		return 0, fmt.Errorf("clear journal: %w", err)
 	}
-	if err := f.log.Trim(from); err != nil {
-		return fmt.Errorf("trim log up to %d: %w", from, err)
+	if err := f.log.Trim(at.From); err != nil {
+		return 0, fmt.Errorf("trim log up to %d: %w", at.From, err)
 	}
 	f.metrics.roundDone(len(cut), time.Since(began))
 	if f.Pages.Short() {
-		return f.journal.drop(f.Pages)
+		return at.Pages, f.journal.drop(f.Pages)
 	}
-	return nil
+	return at.Pages, nil
+}
+
+// leaveOut returns those of the pages of all, a cut in order, that are below pages.
+// The others are not in use, and need not be written; their images are captured, so
+// that no operation writes to their slots any more.
+func (f *Flusher) leaveOut(all []pagemeta.FrozenPage, pages int) []pagemeta.FrozenPage {
+	f.journal.use(len(all), f.Pages)
+	n := len(all)
+	for n > 0 && int(all[n-1].ID) >= pages {
+		n--
+		f.Pages.Capture(all[n].ID, f.journal.image(n))
+	}
+	if n == len(all) {
+		return all
+	}
+	return slices.Clone(all[:n]) // what is appended must not overwrite the others
 }
 
 // freeze makes the cut: no operation is half in it. It returns no pages if there
 // is nothing to write.
-func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, from, through uint64, err error) {
+func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, at Cut, err error) {
 	err = f.Exclusive(func() error {
 		began := time.Now()
 		defer func() { f.metrics.frozen(time.Since(began)) }()
 		if err := f.Err(); err != nil {
 			return err // an operation may have been stopped half way
 		}
-		if from, through, err = f.cut(); err != nil {
+		if at, err = f.cut(); err != nil {
 			return err
 		}
 		if cut, err = f.Pages.Freeze(f.frozen[:0]); err != nil {
@@ -76,7 +95,7 @@ func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, from, through uint64, err
 		f.heads.enlist(cut)
 		return nil
 	})
-	return cut, from, through, err
+	return cut, at, err
 }
 
 // audit asks the kernel whether a page is writable that is not Dirty. What was
@@ -99,14 +118,14 @@ const chunkPages = 256
 const chunkRuns = 1024
 
 // writeJournal captures the images of the cut that no operation has captured,
-// adds those of the pages of rounds that change with it, and makes the journal
-// whole. It returns all of them, in the order of their slots.
-func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage) (images []pagemeta.FrozenPage, err error) {
+// adds those of the pages of rounds that change with it in a data file of pages, and
+// makes the journal whole. It returns all of them, in the order of their slots.
+func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage, pages int) (images []pagemeta.FrozenPage, err error) {
 	j := &f.journal
-	images = f.rounds.cover(cut)
+	images = f.rounds.cover(cut, pages)
 	j.use(len(images), f.Pages)
 	f.frozen = images // its memory is used again by the next round
-	roundsSum := f.rounds.sum(images[len(cut):], round)
+	roundsSum := f.rounds.sum(images[len(cut):], round, roundsPages(pages))
 	base, sum, rest := int64(headBytes(len(images))), uint32(0), cut
 	for from := 0; from < len(images); from += chunkPages {
 		to := min(from+chunkPages, len(images))
@@ -119,6 +138,7 @@ func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage) (images 
 			f.Pages.Capture(id, image) // or mkwrite has
 			if id == 0 {
 				le.PutUint32(image[roundsSumAt:], roundsSum)
+				le.PutUint32(image[roundsCountAt:], uint32(roundsPages(pages)))
 			}
 			image.Seal(id, round)
 		}
@@ -134,8 +154,9 @@ func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage) (images 
 	return images, j.file.Sync()
 }
 
-// complete writes images in place, and notes that round has written them.
-func (f *Flusher) complete(round uint32, images []pagemeta.FrozenPage) error {
+// complete writes images in place, and notes that round has written them to a data
+// file of pages.
+func (f *Flusher) complete(round uint32, images []pagemeta.FrozenPage, pages int) error {
 	f.inPlace.Lock()
 	defer f.inPlace.Unlock()
 	if err := f.writeBack(images); err != nil {
@@ -143,7 +164,7 @@ func (f *Flusher) complete(round uint32, images []pagemeta.FrozenPage) error {
 		return f.Stop(fmt.Errorf("write back %d pages: %w", len(images), err))
 	}
 	f.round.Store(round)
-	f.rounds.wrote(images, round)
+	f.rounds.wrote(images, round, pages)
 	return nil
 }
 
@@ -156,11 +177,15 @@ func (f *Flusher) writeBack(images []pagemeta.FrozenPage) error {
 	for n < len(images) && images[n].ID < firstRoundsPage {
 		n++
 	}
-	if err := f.growData(images[n-1].ID); err != nil {
+	// Room has been made for all of them. But recovery may write where a crash has taken
+	// the end of a file back.
+	if err := allocate(f.data, (int64(images[n-1].ID)+1)*pagemeta.PageBytes); err != nil {
 		return err
 	}
-	if err := reserve(f.rounds.file, images[len(images)-1].ID-firstRoundsPage, growRounds); err != nil {
-		return err
+	if last := int64(images[len(images)-1].ID - firstRoundsPage); n < len(images) {
+		if err := allocate(f.rounds.file, (last+1)*pagemeta.PageBytes); err != nil {
+			return err
+		}
 	}
 	if err := f.writeRuns(images, 1, n); err != nil {
 		return err
@@ -195,32 +220,4 @@ func (f *Flusher) writeRuns(images []pagemeta.FrozenPage, from, end int) error {
 		f.metrics.writes.Add(uint64(len(f.runs)))
 	}
 	return file.Sync()
-}
-
-// The steps in which the data file and rounds grow, in pages: 4 MiB and 64 KiB,
-// which is enough for 64 MiB of data.
-const (
-	growPages  = 1024
-	growRounds = 16
-)
-
-// growData makes the data file long enough for page last of it.
-func (f *Flusher) growData(last pagemeta.PageID) error {
-	f.growing.Lock()
-	defer f.growing.Unlock()
-	return reserve(f.data, last, growPages)
-}
-
-// reserve makes file long enough for page last of it, in steps of grow pages,
-// with blocks behind them.
-func reserve(file disk.File, last pagemeta.PageID, grow int64) error {
-	size, err := file.Size()
-	if err != nil {
-		return err
-	}
-	pages := int64(last) + 1
-	if size >= pages*pagemeta.PageBytes {
-		return nil
-	}
-	return file.Allocate((pages + grow - 1) / grow * grow * pagemeta.PageBytes)
 }

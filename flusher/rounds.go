@@ -24,9 +24,13 @@ import (
 //
 // Its pages are written by rounds as those of the data file are, through the
 // journal, and have numbers of their own, from 1<<31 on. Of themselves the last
-// four bytes of page 0 tell the newest: a crc over the rounds of all of them.
+// eight bytes of page 0 tell how many there are, and the newest: a crc over the rounds
+// of all of them.
 //
 //	page 0 ---- sum ----> pages of rounds ---- round ----> pages of data
+//
+// There are as many as the data file needs. When that becomes shorter they become
+// fewer, and count for nothing: those that come back are written anew.
 const (
 	perRoundsPage = (pagemeta.PageBytes - pagemeta.HeaderBytes) / 4
 
@@ -34,7 +38,8 @@ const (
 
 	kindRounds = 0xff // the other kinds are the tree's
 
-	roundsSumAt = pagemeta.PageBytes - 4 // in page 0
+	roundsCountAt = pagemeta.PageBytes - 8 // in page 0
+	roundsSumAt   = pagemeta.PageBytes - 4
 )
 
 // roundsPages is how many pages of the file rounds there are for pages of data.
@@ -45,7 +50,8 @@ func roundsPages(pages int) int { return (pages + perRoundsPage - 1) / perRounds
 type rounds struct {
 	file disk.File
 	mem  []byte   // the contents of all pages of the file, one after the other
-	own  []uint32 // the round of each page of the file
+	own  []uint32 // the round of each page of the file, 0 beyond count
+	n    int      // pages of the file that count
 }
 
 // init reserves the memory for pages of data.
@@ -72,13 +78,25 @@ func (r *rounds) of(id pagemeta.PageID) uint32 {
 // part is the memory of page i of the file.
 func (r *rounds) part(i int) []byte { return r.mem[i*perRoundsPage*4 : (i+1)*perRoundsPage*4] }
 
-// cover appends to cut the pages of the file that change with it.
-func (r *rounds) cover(cut []pagemeta.FrozenPage) []pagemeta.FrozenPage {
+// cover appends to cut the pages of the file that change with it, in a data file of
+// pages: those of the cut, and those that did not count before.
+func (r *rounds) cover(cut []pagemeta.FrozenPage, pages int) []pagemeta.FrozenPage {
+	next := firstRoundsPage // not appended yet
+	add := func(id pagemeta.PageID) {
+		if id >= next {
+			cut = append(cut, pagemeta.FrozenPage{ID: id})
+			next = id + 1
+		}
+	}
 	for _, p := range cut {
 		id := firstRoundsPage + p.ID/perRoundsPage
-		if cut[len(cut)-1].ID != id {
-			cut = append(cut, pagemeta.FrozenPage{ID: id})
+		for came := max(next, firstRoundsPage+pagemeta.PageID(r.n)); came < id; came++ {
+			add(came)
 		}
+		add(id)
+	}
+	for came := max(next, firstRoundsPage+pagemeta.PageID(r.n)); came < firstRoundsPage+pagemeta.PageID(roundsPages(pages)); came++ {
+		add(came)
 	}
 	return cut
 }
@@ -99,25 +117,23 @@ func (r *rounds) draw(image *pagemeta.Page, id pagemeta.PageID, round uint32, pa
 	return pages
 }
 
-// sum is the crc over the rounds of all pages of the file, as they are once round
-// has written those in changed.
-func (r *rounds) sum(changed []pagemeta.FrozenPage, round uint32) uint32 {
-	own := slices.Clone(r.own)
+// sum is the crc over the rounds of the first n pages of the file, as they are once
+// round has written those in changed.
+func (r *rounds) sum(changed []pagemeta.FrozenPage, round uint32, n int) uint32 {
+	own := slices.Clone(r.own[:n])
 	for _, p := range changed {
 		own[p.ID-firstRoundsPage] = round
 	}
-	for len(own) > 0 && own[len(own)-1] == 0 { // the same for every Capacity
-		own = own[:len(own)-1]
-	}
-	b := make([]byte, 0, 4*len(own))
+	b := make([]byte, 0, 4*n)
 	for _, n := range own {
 		b = le.AppendUint32(b, n)
 	}
 	return crc32.Checksum(b, castagnoli)
 }
 
-// wrote notes that round has written images, those of the file among them.
-func (r *rounds) wrote(images []pagemeta.FrozenPage, round uint32) {
+// wrote notes that round has written images, those of the file among them, to a data
+// file of pages. What is beyond is forgotten.
+func (r *rounds) wrote(images []pagemeta.FrozenPage, round uint32, pages int) {
 	for _, p := range images {
 		if p.ID < firstRoundsPage {
 			le.PutUint32(r.mem[4*int(p.ID):], round)
@@ -125,6 +141,12 @@ func (r *rounds) wrote(images []pagemeta.FrozenPage, round uint32) {
 			r.own[p.ID-firstRoundsPage] = round
 		}
 	}
+	for n := roundsPages(pages); r.n > n; r.n-- {
+		r.own[r.n-1] = 0
+		clear(r.part(r.n - 1))
+	}
+	r.n = roundsPages(pages)
+	clear(r.mem[4*pages : r.n*perRoundsPage*4])
 }
 
 // readRounds learns from page 0 which round was the last, and from the file
@@ -135,8 +157,11 @@ func (f *Flusher) readRounds() error {
 		return err
 	}
 	f.round.Store(super.Round())
+	r := &f.rounds
+	count := int(le.Uint32(super[roundsCountAt:]))
+	r.n = min(count, len(r.own))
 	image := pagemeta.NewPage()
-	for i := range f.rounds.own {
+	for i := range r.n {
 		err := f.readRoundsPage(i, image)
 		if errors.Is(err, io.EOF) {
 			break
@@ -145,8 +170,8 @@ func (f *Flusher) readRounds() error {
 			return err
 		}
 	}
-	r := &f.rounds
-	if r.sum(nil, 0) != le.Uint32(super[roundsSumAt:]) {
+	// With more of them than there can be, the store is too large for its budget.
+	if count == r.n && r.sum(nil, 0, r.n) != le.Uint32(super[roundsSumAt:]) {
 		return f.corrupt(firstRoundsPage, errors.New("one of its pages is an older version of itself"))
 	}
 	return f.checkRound(0, super)

@@ -57,7 +57,7 @@ func TestScrubDirty(t *testing.T) {
 	r := newRig(t, memdisk.New())
 	r.open()
 	defer r.close()
-	r.write(1, 2)
+	r.write(1, 2, 3)
 	r.checkpoint()
 	r.write(2, 3)
 	data := r.fs.Bytes(r.path("data"))

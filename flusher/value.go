@@ -92,9 +92,6 @@ func (f *Flusher) writeValuePages(at pagemeta.PageID, pages []byte) error {
 		f.values.keep(at, pages)
 		return nil
 	}
-	if err := f.growData(at + pagemeta.PageID(len(pages)/pagemeta.PageBytes) - 1); err != nil {
-		return err
-	}
 	_, err := f.data.WriteAt(pages, int64(at)*pagemeta.PageBytes)
 	f.values.dirty.Store(true) // after the write: a round that begins now has it
 	return err

@@ -4,10 +4,13 @@ package integration
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +19,7 @@ import (
 
 	"faultline/internal/campaign"
 	"faultline/internal/sysfault"
+	"faultline/server/resp/resptest"
 	"faultline/store"
 )
 
@@ -39,11 +43,12 @@ func newPressure(t *testing.T, dir string, rng *rand.Rand, flags ...string) *tri
 }
 
 // TestFullDisk lets the disk fill up under kvd, at many places: when the log
-// grows, the journal, or the data file. kvd must refuse writes with the cause, and
-// go on reading. It is ended or killed and started again on the disk, now full to
-// the last block, where it may refuse to open. Once a file of somebody else is
-// deleted it must open and have every acknowledged write, and nothing that was
-// not written, and take writes again.
+// grows, the journal, or the data file. kvd must refuse writes with the cause, go
+// on reading and deleting, and take writes again once a file of somebody else is
+// deleted, without a restart. It is ended or killed, with the disk now full to the
+// last block, which is enough to end well, and started again there, where it may
+// refuse to open. Once there is room it must open and have every acknowledged write,
+// and nothing that was not written, and take writes again.
 func TestFullDisk(t *testing.T) {
 	seed := campaign.Seed(t)
 	full, opened, fills := 0, 0, map[string]int{} // fills: by what met the end of the disk
@@ -52,9 +57,11 @@ func TestFullDisk(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, uint64(i)))
 			disk := newSmallDisk(t, fstype)
 			for n := range campaign.Scale(t, 4) {
-				file, again := fillDisk(t, disk, rng, n)
-				full++
-				fills[file]++
+				files, again := fillDisk(t, disk, rng, n)
+				for _, file := range files {
+					full++
+					fills[file]++
+				}
 				if again {
 					opened++
 				}
@@ -64,18 +71,18 @@ func TestFullDisk(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	t.Logf("%d times a disk was full, by what met it first: %v; 0 acknowledged writes were lost; %d times kvd opened with no block free",
+	t.Logf("%d times a disk was full, by what met it: %v; 0 acknowledged writes were lost; %d times kvd opened with no block free",
 		full, fills, opened)
 	if len(fills) < 2 && full >= 8 {
 		t.Error("always the same file met the end of the disk")
 	}
 }
 
-var fileWithoutSpace = regexp.MustCompile(`/(data|journal|wal)\S*: no space left on device`)
+var fileWithoutSpace = regexp.MustCompile(`/(data|rounds|journal|wal)\S*: no space left on device`)
 
-// fillDisk is one case of TestFullDisk. It returns which file met the end of the
+// fillDisk is one case of TestFullDisk. It returns which files met the end of the
 // disk, and whether kvd has opened on the full disk.
-func fillDisk(t *testing.T, disk *smallDisk, rng *rand.Rand, n int) (file string, opened bool) {
+func fillDisk(t *testing.T, disk *smallDisk, rng *rand.Rand, n int) (files []string, opened bool) {
 	dir := filepath.Join(disk.dir, "store")
 	flags := []string{"--dirty-budget", "4MiB", "--log-bytes", "1MiB"} // data and journal meet the end
 	if n%2 == 1 {
@@ -86,29 +93,65 @@ func fillDisk(t *testing.T, disk *smallDisk, rng *rand.Rand, n int) (file string
 	r.cause = unix.ENOSPC
 	r.async = rng.IntN(2) == 0
 	sig := []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}[rng.IntN(2)]
-	free := 2<<20 + rng.Int64N(6<<20)
-	disk.leave(free)
-	if err := r.do(sig); err != nil {
-		t.Fatalf("%d bytes free, %v, %v: %v; kvd's log:\n%s", free, flags, sig, err, r.kvd.log.Bytes())
+	fatal := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v, %v: %v; kvd's log:\n%s", flags, sig, err, r.kvd.log.Bytes())
+		}
 	}
-	if !r.stopped {
-		t.Fatalf("%d bytes free, %v: %d writes fitted", free, flags, r.acked)
+	fill := func(free int64) {
+		t.Helper()
+		disk.leave(free)
+		r.turns, r.full = pressureTurns, ""
+		fatal(errors.Join(r.load(), r.probe()))
+		found := fileWithoutSpace.FindStringSubmatch(r.full)
+		if r.stopped || found == nil && free > 0 {
+			t.Fatalf("%d bytes free, %v: refused with %q, stopped: %t", free, flags, r.full, r.stopped)
+		}
+		if found != nil {
+			files = append(files, found[1])
+		}
 	}
-	if found := fileWithoutSpace.FindStringSubmatch(r.kvd.log.String()); found != nil {
-		file = found[1]
+	served, err := r.start()
+	if err != nil || !served {
+		fatal(errors.Join(err, errors.New("kvd does not serve")))
 	}
-	disk.leave(0)
+	fill(2<<20 + rng.Int64N(6<<20))
+	disk.empty()
+	r.turns, r.full = 3, ""
+	fatal(r.load())
+	if r.full != "" {
+		t.Errorf("%v: writes are refused after space was freed: %s", flags, r.full)
+	}
+	fill(0) // what is there may be enough by now
+	fatal(errors.Join(r.deleteSome(), r.end(sig)))
 	opened = reopenFull(t, r)
 	disk.empty()
-	r.turns, r.cause, r.stopped = 3, 0, false
-	if err := errors.Join(r.recovered(), r.do(syscall.SIGTERM), r.recovered()); err != nil {
-		t.Fatalf("%d bytes free, %v, %v; after space was freed: %v", free, flags, sig, err)
-	}
-	if r.stopped {
+	r.turns, r.cause, r.full = 3, 0, ""
+	fatal(errors.Join(r.recovered(), r.do(syscall.SIGTERM), r.recovered()))
+	if r.stopped || r.full != "" {
 		t.Error("writes are refused after space was freed")
 	}
 	check(t, dir)
-	return file, opened
+	return files, opened
+}
+
+// deleteSome deletes the first keys of each client, which a full disk must allow.
+func (r *trial) deleteSome() error {
+	conn, err := resptest.Dial(r.kvd.addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for _, c := range r.clients {
+		for _, key := range slices.Sorted(maps.Keys(c.acked))[:len(c.acked)/2] {
+			if _, err := conn.Do("DEL", key); err != nil {
+				return fmt.Errorf("delete on a full disk: %w", err)
+			}
+			delete(c.acked, key)
+		}
+	}
+	return nil
 }
 
 // reopenFull starts kvd on the full disk. If it opens, it must have what it had,

@@ -44,9 +44,10 @@ type trial struct {
 	unsynced atomic.Bool // a sync of the log has failed
 	doomed   atomic.Bool // a sync has failed after which kvd must stop
 
-	stopped bool // a write was refused with -MISCONF
-	refused int  // error replies
-	acked   int  // writes
+	stopped bool   // a write was refused with -MISCONF
+	full    string // the last such refusal for want of space: the store has not stopped
+	refused int    // error replies
+	acked   int    // writes
 }
 
 // pipelineMost is the most commands in a pipeline of a trial.
@@ -198,7 +199,9 @@ func (r *trial) receive(c *client, conn *resptest.Conn, unsynced bool) (ended bo
 		}
 		if refusal = reply.Err(); refusal != nil {
 			r.refused++
-			if strings.HasPrefix(reply.Str, "MISCONF ") {
+			if strings.HasPrefix(reply.Str, "MISCONF no room on the disk") {
+				ended, r.full = true, reply.Str
+			} else if strings.HasPrefix(reply.Str, "MISCONF ") {
 				ended, r.stopped = true, true
 			}
 			continue
@@ -224,11 +227,12 @@ func (r *trial) unlessKilled(err error) error {
 	return err
 }
 
-// probe asks a store that has refused writes: it must go on refusing them, with
+// probe asks a store that has stopped: it must go on refusing writes, with
 // the cause, and answer reads. One that is doomed must come to refuse them: that
-// a sync has failed takes a moment to get around.
+// a sync has failed takes a moment to get around. One that only lacks space must
+// answer reads too.
 func (r *trial) probe() error {
-	if !r.stopped && !r.doomed.Load() || r.killed.Load() {
+	if !r.stopped && !r.doomed.Load() && r.full == "" || r.killed.Load() {
 		return nil
 	}
 	conn, err := resptest.Dial(r.kvd.addr)
@@ -237,23 +241,31 @@ func (r *trial) probe() error {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(watchdog))
-	for err == nil {
+	for err == nil && (r.stopped || r.doomed.Load()) {
 		_, err = conn.Do("DEL", "probe") // a write of what is not there
 		if err == nil && r.stopped {
 			return errors.New("a stopped store took a write")
 		}
 	}
+	if err == nil {
+		return r.readAll(conn)
+	}
 	r.stopped = true
 	if !strings.HasPrefix(err.Error(), "reply: MISCONF ") || !r.namesCause(err.Error()) {
 		return fmt.Errorf("a write to a stopped store, want MISCONF with %q: %w", r.cause.Error(), err)
 	}
+	return r.readAll(conn)
+}
+
+// readAll reads every key.
+func (r *trial) readAll(conn *resptest.Conn) error {
 	if r.noReads {
 		return nil
 	}
 	for _, c := range r.clients {
 		for key := range c.acked {
 			if _, err := conn.Do("GET", key); err != nil {
-				return fmt.Errorf("a read of a stopped store: %w", err)
+				return fmt.Errorf("a read of a store that refuses writes: %w", err)
 			}
 		}
 	}

@@ -165,7 +165,7 @@ func (c *conn) fail(err error) {
 // errorText puts before an error the code by which clients know its kind.
 func errorText(err error) string {
 	switch {
-	case errors.Is(err, store.ErrStopped):
+	case errors.Is(err, store.ErrStopped), errors.Is(err, store.ErrNoSpace):
 		return "MISCONF " + err.Error()
 	case errors.Is(err, store.ErrFull):
 		return "OOM " + err.Error()

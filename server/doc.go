@@ -35,7 +35,8 @@
 // When the store has stopped itself (store.ErrStopped) writes answer -MISCONF
 // and the cause. Reads go on, from memory, and no longer wait at B, because
 // nothing will become durable any more: they may show writes that were never
-// acknowledged and that a restart takes back.
+// acknowledged and that a restart takes back. A write for which the disk has no room
+// (store.ErrNoSpace) answers -MISCONF too; the next may be taken.
 //
 // # The end of a connection
 //

@@ -32,6 +32,7 @@ import (
 type Batch struct {
 	data  []byte
 	n     int
+	puts  int // counted when it is applied
 	found int
 
 	op      tree.Op      // while it is being applied
@@ -180,7 +181,7 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 
 // collectStripes fills b.stripes for db, and counts what b has.
 func (b *Batch) collectStripes(db *DB) error {
-	b.stripes, b.n, b.inTree, b.long = b.stripes[:0], 0, 0, 0
+	b.stripes, b.n, b.puts, b.inTree, b.long = b.stripes[:0], 0, 0, 0, 0
 	for rest := b.data; len(rest) > 0; {
 		w, more, err := nextWrite(rest)
 		if err != nil {
@@ -188,6 +189,9 @@ func (b *Batch) collectStripes(db *DB) error {
 		}
 		b.stripes = append(b.stripes, db.stripe(w.key))
 		b.n++
+		if w.op != opDelete {
+			b.puts++
+		}
 		b.inTree += len(rest) - len(more)
 		if w.isLong() {
 			b.long++

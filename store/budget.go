@@ -73,12 +73,21 @@ func (o *Options) capacity() int {
 // fits returns ErrBudget with the smallest budget, if a file of so many pages needs
 // a larger one.
 func (o *Options) fits(pages int64) error {
-	missing := pages*pagemeta.TableBytes - o.forTables()
-	if missing <= 0 {
+	need := o.budgetFor(pages)
+	if need <= o.MemoryBudget {
 		return nil
 	}
-	const fraction = heapShare // of what is added, the heap gets one part in so many
-	need := o.MemoryBudget + missing*fraction/(fraction-1) + 1
 	return fmt.Errorf("%w: %d bytes for %d pages of data: want %d at least (dirty budget %d)",
 		ErrBudget, o.MemoryBudget, pages, need, o.DirtyBudget)
+}
+
+// budgetFor is the smallest budget with which there can be so many pages, or the one
+// that there is if that is enough.
+func (o *Options) budgetFor(pages int64) int64 {
+	missing := pages*pagemeta.TableBytes - o.forTables()
+	if missing <= 0 {
+		return o.MemoryBudget
+	}
+	const fraction = heapShare // of what is added, the heap gets one part in so many
+	return o.MemoryBudget + missing*fraction/(fraction-1) + 1
 }

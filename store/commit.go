@@ -7,6 +7,8 @@ import (
 	"hash/maphash"
 	"sync"
 
+	"faultline/flusher"
+	"faultline/store/tree"
 	"faultline/store/wal"
 )
 
@@ -115,19 +117,37 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 	if err := b.collectStripes(db); err != nil {
 		return 0, err
 	}
+	if err := db.reserveLog(ctx, len(b.data), b.puts == 0); err != nil { // 2
+		return 0, err
+	}
+	defer db.log.Release(len(b.data))
 	defer db.unstage(b)
 	if err := db.stage(ctx, b); err != nil {
 		return 0, err
 	}
 	dirty, grow := db.tree.Credits(b.n, b.inTree)
-	if b.n > 1 {
+	for {
+		lsn, err := db.tryCommit(ctx, b, dirty, grow)
+		if !errors.Is(err, tree.ErrNoRoom) {
+			return lsn, db.orFull(err, grow)
+		}
+		if err := db.makeRoom(grow); err != nil {
+			return 0, db.orFull(err, grow)
+		}
+	}
+}
+
+// tryCommit is commit for a data file that has room for b. If it has not, the error is
+// tree.ErrNoRoom, and nothing has changed.
+func (db *DB) tryCommit(ctx context.Context, b *Batch, dirty, grow int) (lsn LSN, err error) {
+	if b.n > 1 && b.puts > 0 { // deletes take no pages
 		if err := db.tree.Promise(&b.op, grow); err != nil {
 			return 0, fmt.Errorf("batch of %d writes: %w", b.n, err)
 		}
 		defer db.tree.Release(&b.op)
 	}
 	shard := uint64(b.stripes[0])
-	credits, err := db.begin(ctx, dirty, shard) // 2, 3
+	grant, err := db.begin(ctx, dirty, shard) // 2, 3
 	if err != nil {
 		return 0, err
 	}
@@ -139,20 +159,20 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 		lsn, err = db.append(b.data) // 6
 	}
 	db.unlock(b.stripes) // 7
-	db.flusher.End(credits, shard)
+	db.flusher.End(grant, shard)
 	return lsn, err
 }
 
 // begin reserves credits and enters the gate, as flusher.Begin.
-func (db *DB) begin(ctx context.Context, dirty int, shard uint64) (credits int, err error) {
-	if credits, err = db.flusher.Begin(ctx, dirty, shard); err != nil {
-		return 0, db.orClosed(err)
+func (db *DB) begin(ctx context.Context, dirty int, shard uint64) (grant flusher.Grant, err error) {
+	if grant, err = db.flusher.Begin(ctx, dirty, shard); err != nil {
+		return grant, db.orClosed(err)
 	}
 	if err := db.usable(); err != nil { // Close waits for those only who were inside before
-		db.flusher.End(credits, shard)
-		return 0, err
+		db.flusher.End(grant, shard)
+		return grant, err
 	}
-	return credits, nil
+	return grant, nil
 }
 
 // apply makes the writes of b in the tree, and returns how many met a key that

@@ -40,6 +40,7 @@ type DB struct {
 	knownLong uint32        // pages of them
 	replayed  atomic.Uint64 // during recovery: the LSN up to which the tree has the log
 	merger    merger
+	moved     atomic.Uint64 // pages, by Compact
 	closed    atomic.Bool
 	recovery  wal.Stats
 }
@@ -49,7 +50,8 @@ type DB struct {
 // point had been made and none after it, and no write that was acknowledged as
 // durable is missing.
 //
-// Errors: ErrLocked, ErrNotStore, ErrCorrupt, one wrapping errors.ErrUnsupported
+// Errors: ErrLocked, ErrNotStore, ErrCorrupt, ErrNoSpace (the next Open, with room,
+// finds all that this one found), one wrapping errors.ErrUnsupported
 // where the machine gives no userfaultfd, and those of the file system.
 func Open(dir string, o *Options) (*DB, error) {
 	opts, err := o.withDefaults()
@@ -60,7 +62,7 @@ func Open(dir string, o *Options) (*DB, error) {
 	db.open.init()
 	if err := db.openFiles(); err != nil {
 		_ = db.release() // what it finds follows from err
-		return nil, fmt.Errorf("open %s: %w", dir, err)
+		return nil, fmt.Errorf("open %s: %w", dir, disk.NoSpace(err))
 	}
 	return db, nil
 }
@@ -84,10 +86,17 @@ func (db *DB) openFiles() error {
 	if err := db.recover(); err != nil {
 		return err
 	}
-	if empty {
-		return db.flusher.Checkpoint(context.Background())
+	if !empty {
+		return nil
 	}
-	return nil
+	if err := db.flusher.Checkpoint(context.Background()); err != nil {
+		return err
+	}
+	if err := db.useRoom(); err != nil {
+		return err
+	}
+	db.roomier()
+	return db.flusher.Err()
 }
 
 // openPages opens the files of pages; empty tells that there is no page yet.
@@ -198,7 +207,10 @@ func (db *DB) load() (err error) {
 		db.open.add(v)
 		err = db.tree.HoldAgain(v.ref.Extents)
 	}
-	return db.readError(err)
+	if err != nil {
+		return db.readError(err)
+	}
+	return db.useRoom()
 }
 
 // loadSuper reads the superblock.
@@ -276,20 +288,21 @@ func (db *DB) writable() error {
 
 // cut completes the superblock for the pages as they are. It is called by the
 // flusher, with the gate closed.
-func (db *DB) cut() (from, through uint64, err error) {
-	through = db.reached()
-	from = db.tree.Oldest(through)
+func (db *DB) cut() (flusher.Cut, error) {
+	at := flusher.Cut{Through: db.reached()}
+	at.From = db.tree.Oldest(at.Through)
 	s := db.super
-	s.lsn, s.tree = from, db.tree.State()
-	s.through = max(s.through, through) // not yet reached again, in a recovery
-	db.cutLSN.Store(from)
+	s.lsn, s.tree = at.From, db.tree.State()
+	s.through = max(s.through, at.Through) // not yet reached again, in a recovery
+	at.Pages = db.tree.End()
+	db.cutLSN.Store(at.From)
 	if s == db.super && db.flusher.Pages.Dirty() == 0 {
-		return from, through, nil
+		return at, nil
 	}
 	db.super = s
 	db.tree.BeginRound()
 	open := db.open.saved()
-	return from, through, db.onPage0(pagemeta.ToWrite, func(p *pagemeta.Page) { s.put(p, open) })
+	return at, db.onPage0(pagemeta.ToWrite, func(p *pagemeta.Page) { s.put(p, open) })
 }
 
 // reached is the LSN up to which the tree has the log. With the gate closed it is

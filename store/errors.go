@@ -19,13 +19,19 @@ var (
 	// its limit: MaxKeyBytes, MaxEntryBytes, MaxBatchBytes. Nothing has changed.
 	ErrTooLarge = errors.New("too large")
 
-	// ErrFull is wrapped by the error of a write that needs more pages than the
-	// memory budget has room for. Nothing has changed; deletes make room.
+	// ErrFull is wrapped by the error of a write, or of Open, that needs more pages than
+	// the memory budget allows for; the text has the budget that would do. Nothing has
+	// changed; deletes make room.
 	ErrFull = tree.ErrFull
 
 	// ErrBudget is wrapped by the error of Open for a memory budget that the store
 	// cannot work with; the text has the smallest one that it can.
 	ErrBudget = errors.New("memory budget too small")
+
+	// ErrNoSpace is wrapped by the error of a write for which the disk has no room; it
+	// wraps syscall.ENOSPC. Nothing has changed, reads go on, and so do writes once there
+	// is room. Deletes, and puts that need no new page, go on as far as they can.
+	ErrNoSpace = disk.ErrNoSpace
 
 	// ErrReadOnly is returned by a write to a store that was opened ReadOnly.
 	ErrReadOnly = errors.New("store opened read-only")

@@ -22,7 +22,7 @@ const filmSteps = 60
 const statesOfFilm = 20000
 
 // TestExplore films runs of a whole store on memdisk: batches of all durabilities,
-// rounds with writes in the middle, new, recycled and removed segments, Close, kill
+// rounds with writes in the middle, Compact, new, recycled and removed segments, Close, kill
 // and Open again. It crashes each run before every call, with every loss, recovers,
 // crashes the recovery, and once more. What is found must be the state after exactly
 // the first n batches, n not less than what was acknowledged and not more than what
@@ -36,7 +36,7 @@ func TestExplore(t *testing.T) {
 	}
 	every := max(1, (len(manners)*statesOfFilm+goal-1)/goal) // each manner has its turn
 	began := time.Now()
-	x, frames, films, gone := newExplorer(manner{}), 0, 0, uint64(0)
+	x, frames, films, cuts, gone := newExplorer(manner{}), 0, 0, 0, uint64(0)
 	for ; x.mu.count.total() < goal && !x.violated(); films++ {
 		x.manner = manners[films%len(manners)]
 		d := newDirector(x.manner, seed+uint64(films))
@@ -46,14 +46,19 @@ func TestExplore(t *testing.T) {
 		f := d.end()
 		frames += len(f)
 		gone += d.evicted
+		for i := range f {
+			if f[i].call == "truncate "+filmDir+"/data" {
+				cuts++
+			}
+		}
 		x.forget()
 		x.explore(f, every, seed+uint64(films), never)
 		if films%10 == 9 {
 			t.Logf("%v: %v", time.Since(began).Round(time.Second), &x.mu.count)
 		}
 	}
-	t.Logf("%v, from %d calls in %d films, in which %d pages were evicted; %d violations, %v",
-		&x.mu.count, frames, films, gone, len(x.mu.violations), time.Since(began).Round(time.Second))
+	t.Logf("%v, from %d calls in %d films, in which %d pages were evicted and the data file was cut short %d times; %d violations, %v",
+		&x.mu.count, frames, films, gone, cuts, len(x.mu.violations), time.Since(began).Round(time.Second))
 	for i, v := range x.mu.violations {
 		if i < 10 {
 			t.Error(v)

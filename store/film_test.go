@@ -195,9 +195,9 @@ func (d *director) meanwhile(op, path string) {
 		return
 	}
 	if ofLog {
-		d.failed = d.write(Deferred) // another would wait for the sync that waits for it
+		d.failed = d.write(hurried, Deferred) // another would wait for the sync that waits for it
 	} else {
-		d.failed = d.write(Durability(d.rng.IntN(3)))
+		d.failed = d.write(hurried, Durability(d.rng.IntN(3)))
 	}
 }
 
@@ -286,18 +286,23 @@ func (d *director) step() error {
 		return d.crash()
 	case n < 12:
 		return d.stream(Durability(d.rng.IntN(3)))
+	case n < 15:
+		return d.round(d.db.Compact)
 	case n < 36:
-		return d.write(Sync)
+		return d.write(context.Background(), Sync)
 	case n < 50:
-		return d.write(Async)
+		return d.write(context.Background(), Async)
 	}
-	return d.write(Deferred)
+	return d.write(context.Background(), Deferred)
 }
 
-func (d *director) checkpoint() error {
+func (d *director) checkpoint() error { return d.round(d.db.Checkpoint) }
+
+// round calls what makes a round.
+func (d *director) round(call func(context.Context) error) error {
 	durable := d.begun()
 	d.turn.Unlock()
-	err := d.db.Checkpoint(context.Background())
+	err := call(context.Background())
 	d.turn.Lock()
 	if err == nil {
 		d.acked(durable, true)
@@ -327,7 +332,7 @@ const filmKeys = 150
 // write makes a batch: most are of one key, some write keys here and there, some
 // delete a row of neighbours, so that leaves come and go. Each has its number in
 // it, so that no two contents are the same.
-func (d *director) write(durability Durability) error {
+func (d *director) write(ctx context.Context, durability Durability) error {
 	var b Batch
 	var err error
 	put := func(key int) {
@@ -360,7 +365,11 @@ func (d *director) write(durability Durability) error {
 	if err != nil {
 		return err
 	}
-	if _, err = d.db.Apply(&b, durability); err != nil || durability == Deferred {
+	lsn, err := d.db.ApplyContext(ctx, &b, durability)
+	if lsn == 0 && (errors.Is(err, ErrNoSpace) || errors.Is(err, context.Canceled)) {
+		return d.refused()
+	}
+	if err != nil || durability == Deferred {
 		return err
 	}
 	d.acked(n, durability == Sync)
@@ -408,6 +417,29 @@ func (d *director) stream(durability Durability) error {
 }
 
 var errReader = errors.New("reader fails")
+
+// hurried is the context of writes in a round, which cannot wait for the round.
+var hurried = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// refused takes the newest batch back: it was not made, and none may find it.
+func (d *director) refused() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.mu.led.begun() - 1
+	led, err := d.mu.led.cut(n, d.db) // frames keep the one before
+	if err != nil {
+		return err
+	}
+	if found, err := digestOf(d.db); err != nil || found != led.after[n] {
+		return fmt.Errorf("after a write that was refused for want of space: %d keys, want %d: %w", found.keys, led.after[n].keys, err)
+	}
+	d.mu.led = led
+	return nil
+}
 
 var errKilled = errors.New("killed")
 

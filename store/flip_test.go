@@ -501,7 +501,7 @@ func TestFlips(t *testing.T) {
 			lost.try(v, losses(v))
 			damaged.log(t)
 			lost.log(t)
-			if t.Logf("%d pages evicted", v.evicted.Load()); v.evicted.Load() == 0 {
+			if t.Logf("%d pages evicted", v.evicted.Load()); v.evicted.Load() == 0 && !testing.Short() {
 				t.Error("no page was evicted")
 			}
 			damaged.refuse(t, unclear, silent, panicked)

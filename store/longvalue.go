@@ -114,11 +114,32 @@ func valuePages(bytes int) int {
 	return (bytes + flusher.ValuePageBytes - 1) / flusher.ValuePageBytes
 }
 
-// hold gives v room for n pages in all. The error wraps ErrFull if there are not
-// so many, or in too many places.
+// hold gives v room for n pages in all. It makes room at the end of the data file
+// rather than to take what is scattered. The error wraps ErrFull or ErrNoSpace if there
+// are not so many, or in too many places.
 func (db *DB) hold(ctx context.Context, v *longValue, n int) error {
-	err := db.tryHold(v, n)
-	if !errors.Is(err, ErrFull) || db.tree.Cooling() == 0 {
+	err := db.tryHold(v, n, false)
+	var grown error
+	if errors.Is(err, tree.ErrNoRoom) {
+		if grown = db.makeRoomBehind(n); grown == nil {
+			err = db.tryHold(v, n, false)
+		}
+		if errors.Is(err, tree.ErrNoRoom) {
+			err = db.tryHold(v, n, true)
+		}
+	}
+	if errors.Is(err, ErrFull) || errors.Is(err, tree.ErrNoRoom) {
+		err = db.holdCooled(ctx, v, n, err)
+	}
+	if errors.Is(err, tree.ErrNoRoom) && grown != nil {
+		return fmt.Errorf("long value, %d pages: %w", n, grown)
+	}
+	return err
+}
+
+// holdCooled is hold, after err, of pages that may be had after a round.
+func (db *DB) holdCooled(ctx context.Context, v *longValue, n int, err error) error {
+	if db.tree.Cooling() == 0 {
 		return err
 	}
 	if db.opts.ReadOnly { // no page of the file is overwritten, so none need be waited for
@@ -127,16 +148,17 @@ func (db *DB) hold(ctx context.Context, v *longValue, n int) error {
 	} else if err := db.flusher.Checkpoint(ctx); err != nil {
 		return db.orClosed(err)
 	}
-	return db.tryHold(v, n)
+	return db.tryHold(v, n, true)
 }
 
-func (db *DB) tryHold(v *longValue, n int) error {
+// tryHold is hold of what is free now. With scraps, no run is too short.
+func (db *DB) tryHold(v *longValue, n int, scraps bool) error {
 	had := v.ref.Extents
 	for held := tree.Pages(had); held < n; {
 		err := error(ErrFull)
 		var e tree.Extent
 		if len(v.ref.Extents) < tree.MaxExtents {
-			e, err = db.tree.Hold(n - held)
+			e, err = db.tree.Hold(n-held, scraps)
 		}
 		if err != nil {
 			db.tree.Drop(v.ref.Extents[len(had):]...)
@@ -156,7 +178,8 @@ func (db *DB) grow(ctx context.Context, v *longValue, n int) error {
 	if n <= have {
 		return nil
 	}
-	if err := db.tryHold(v, min(max(n, 2*have), valuePages(MaxValueBytes))); !errors.Is(err, ErrFull) {
+	err := db.tryHold(v, min(max(n, 2*have), valuePages(MaxValueBytes)), false)
+	if !errors.Is(err, ErrFull) && !errors.Is(err, tree.ErrNoRoom) {
 		return err
 	}
 	return db.hold(ctx, v, n)
@@ -282,13 +305,17 @@ func (db *DB) save(ctx context.Context, v *longValue, content []byte) error {
 	record := records.Get().(*[]byte)
 	defer records.Put(record)
 	*record = appendPiece((*record)[:0], v.ref.ID, v.ref.Bytes-len(content), content)
-	credits, err := db.begin(ctx, 0, v.ref.ID)
+	if err := db.reserveLog(ctx, len(*record), false); err != nil {
+		return err
+	}
+	defer db.log.Release(len(*record))
+	grant, err := db.begin(ctx, 0, v.ref.ID)
 	if err != nil {
 		return err
 	}
 	lsn, err := db.append(*record)
 	v.save()
-	db.flusher.End(credits, v.ref.ID)
+	db.flusher.End(grant, v.ref.ID)
 	db.kickFor(lsn)
 	return err
 }
@@ -301,10 +328,11 @@ func (v *longValue) save() {
 
 var records = sync.Pool{New: func() any { return new([]byte) }}
 
-// abandon drops v, which is open.
+// abandon drops v, which is open. The log has room for dropBytes: a value that is open
+// and never dropped takes a place for ever.
 func (db *DB) abandon(v *longValue) {
-	if credits, err := db.begin(context.Background(), 0, v.ref.ID); err == nil {
-		defer db.flusher.End(credits, v.ref.ID)
+	if grant, err := db.begin(context.Background(), 0, v.ref.ID); err == nil {
+		defer db.flusher.End(grant, v.ref.ID)
 		if v.saved.ID != 0 {
 			_, _ = db.append(le.AppendUint64([]byte{opDrop}, v.ref.ID)) // else the next recovery drops it
 		}

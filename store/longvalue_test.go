@@ -209,7 +209,7 @@ func untouched(t *testing.T, db *DB) func(what string) {
 		if n := len(db.open.all()) + len(db.open.slots); n > 0 {
 			t.Errorf("%s: values are open", what)
 		}
-		if e, err := db.tree.Hold(1); err != nil {
+		if e, err := db.tree.Hold(1, true); err != nil {
 			t.Errorf("%s: %v", what, err)
 		} else {
 			db.tree.Drop(e)

@@ -2,11 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"faultline/pagemeta"
 	"faultline/store/tree"
 )
 
@@ -17,6 +19,7 @@ import (
 type merger struct {
 	sync.Mutex // who merges
 	kick       chan struct{}
+	cramped    chan struct{} // capacity 1, as kick
 	quit       chan struct{}
 	ended      chan struct{}
 
@@ -26,8 +29,16 @@ type merger struct {
 // mergeLeaves is how many leaves are done in one stay inside the gate.
 const mergeLeaves = 128
 
+const (
+	// mergeCredits is for how many pages a leaf may make dirty: it may be split, and
+	// changes its parent then.
+	mergeCredits = 3
+	// fewLeaves is what the journal has room for on any disk.
+	fewLeaves = 8
+)
+
 func (m *merger) start(db *DB) {
-	m.kick = make(chan struct{}, 1)
+	m.kick, m.cramped = make(chan struct{}, 1), make(chan struct{}, 1)
 	m.quit, m.ended = make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(m.ended)
@@ -35,6 +46,8 @@ func (m *merger) start(db *DB) {
 			select {
 			case <-m.quit:
 				return
+			case <-m.cramped:
+				db.roomier()
 			case <-m.kick:
 				_ = db.merge(context.Background()) // what it leaves, the log has
 			}
@@ -51,10 +64,20 @@ func (m *merger) end() {
 	}
 }
 
-func (m *merger) wake() {
+func (m *merger) wake() { m.wakeFor(m.kick) }
+
+func (m *merger) wakeFor(what chan struct{}) {
 	select {
-	case m.kick <- struct{}{}:
+	case what <- struct{}{}:
 	default:
+	}
+}
+
+// roomier makes room in the data file ahead of those who need it. What keeps it from
+// that shows when they do.
+func (db *DB) roomier() {
+	if n, cramped := db.tree.Cramped(); cramped {
+		_ = db.makeRoom(n)
 	}
 }
 
@@ -80,8 +103,15 @@ func (db *DB) paceMerge(ctx context.Context) error {
 	}
 }
 
-// deferred wakes the merger if there is little room for changes beside leaves.
+// deferred wakes the merger if there is little room for changes beside leaves, in
+// memory or, once they are merged, in the data file.
 func (db *DB) deferred() {
+	switch _, cramped := db.tree.Cramped(); {
+	case cramped && db.opts.noHelper:
+		db.roomier()
+	case cramped:
+		db.merger.wakeFor(db.merger.cramped)
+	}
 	if _, full := db.tree.Deferring(); full {
 		db.merger.wake()
 	}
@@ -120,6 +150,27 @@ func (db *DB) merge(ctx context.Context) error {
 	return nil
 }
 
+// absorb has leaves take in their changes, and returns the first error.
+func (db *DB) absorb(ctx context.Context, leaves []pagemeta.PageID) (failed error) {
+	n := mergeCredits * len(leaves)
+	if err := db.flusher.Stand(ctx, n); err != nil {
+		return err
+	}
+	db.tree.AskMany(leaves)
+	grant, err := db.flusher.Begin(ctx, n, 0)
+	if err != nil {
+		return err
+	}
+	defer db.flusher.End(grant, 0)
+	var op tree.Op
+	for _, id := range leaves {
+		if err := db.tree.Absorb(&op, id); failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
 // mergeClosed merges the closed generation. A leaf that cannot be read, or split,
 // keeps its changes, and with them the generation and the log.
 func (db *DB) mergeClosed(ctx context.Context) error {
@@ -127,23 +178,25 @@ func (db *DB) mergeClosed(ctx context.Context) error {
 	leaves := db.tree.Closed()
 	db.merger.all.Store(int64(len(leaves)))
 	db.merger.left.Store(int64(len(leaves)))
+	most := max(min(mergeLeaves, db.opts.credits()/(2*mergeCredits)), 1)
 	for len(leaves) > 0 {
-		n := min(mergeLeaves, len(leaves))
-		if err := db.flusher.Stand(ctx, n+n/4); err != nil {
-			return err
-		}
-		db.tree.AskMany(leaves[:n])
-		credits, err := db.flusher.Begin(ctx, n+n/4, 0)
-		if err != nil {
-			return err
-		}
-		var op tree.Op
-		for _, id := range leaves[:n] {
-			if err := db.tree.Absorb(&op, id); failed == nil {
-				failed = err
+		n := min(most, len(leaves))
+		err := db.absorb(ctx, leaves[:n])
+		if errors.Is(err, tree.ErrNoRoom) {
+			if err = db.makeRoom(mergeLeaves); err == nil {
+				continue // with those that are left of them
 			}
 		}
-		db.flusher.End(credits, 0)
+		if errors.Is(err, ErrNoSpace) && n > fewLeaves { // for a round of so many
+			most = fewLeaves
+			continue
+		}
+		if ctx.Err() != nil || db.flusher.Err() != nil {
+			return err
+		}
+		if failed == nil {
+			failed = err
+		}
 		leaves = leaves[n:]
 		db.merger.left.Store(int64(len(leaves)))
 	}

@@ -10,6 +10,7 @@ import (
 // read one after the other, not at one moment.
 type Metrics struct {
 	Keys   uint64
+	Moved  uint64 // pages that Compact has moved
 	Pages  pagemeta.Metrics
 	Flush  flusher.Metrics
 	Log    wal.Metrics
@@ -20,6 +21,7 @@ type Metrics struct {
 func (db *DB) Metrics() Metrics {
 	m := Metrics{
 		Keys:  db.tree.Len(),
+		Moved: db.moved.Load(),
 		Pages: db.flusher.Pages.Metrics(),
 		Flush: db.flusher.Metrics(),
 		Log:   db.log.Metrics(),

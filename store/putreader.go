@@ -92,6 +92,7 @@ func (db *DB) putPieces(ctx context.Context, key []byte, next func() ([]byte, bo
 		if !v.taken {
 			db.abandon(v)
 		}
+		db.log.Release(dropBytes)
 		<-db.open.slots
 	}()
 	for {
@@ -124,7 +125,13 @@ func (db *DB) openValue(ctx context.Context, size int64) (*longValue, error) {
 		return nil, fmt.Errorf("wait for other long values: %w", ctx.Err())
 	}
 	v := newLongValue()
-	if err := db.hold(ctx, v, valuePages(int(max(size, 0)))); err != nil {
+	err := db.reserveLog(ctx, dropBytes, true) // for abandon
+	if err == nil {
+		if err = db.hold(ctx, v, valuePages(int(max(size, 0)))); err != nil {
+			db.log.Release(dropBytes)
+		}
+	}
+	if err != nil {
 		<-db.open.slots
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"faultline/store/tree"
@@ -39,7 +40,11 @@ func (db *DB) recover() error {
 	db.tree.KeepSpare()
 	if !db.opts.ReadOnly {
 		for _, v := range db.open.all() {
+			if err := db.reserveLog(context.Background(), dropBytes, true); err != nil {
+				return err
+			}
 			db.abandon(v)
+			db.log.Release(dropBytes)
 		}
 	}
 	return nil
@@ -75,6 +80,8 @@ func (db *DB) replay(b *Batch, payload []byte, end wal.LSN) error {
 	return nil
 }
 
+// replayRecord does it. The record may need less room than it is reckoned to: where
+// there is not so much, it is tried all the same.
 func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 	v, err := db.stagePiece(payload, end)
 	if err != nil {
@@ -94,16 +101,21 @@ func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 	if err := db.stage(context.Background(), b); err != nil {
 		return err
 	}
-	dirty, _ := db.tree.Credits(b.n, b.inTree)
-	credits, err := db.flusher.Begin(context.Background(), dirty, 0)
+	dirty, grow := db.tree.Credits(b.n, b.inTree)
+	short := db.promise(b, grow)
+	if short != nil && !errors.Is(short, ErrNoSpace) && !errors.Is(short, ErrFull) {
+		return short
+	}
+	defer db.tree.Release(&b.op)
+	grant, err := db.flusher.Begin(context.Background(), dirty, 0)
 	if err != nil {
 		return err
 	}
-	defer db.flusher.End(credits, 0)
+	defer db.flusher.End(grant, 0)
 	if v != nil {
 		db.applyPiece(v, payload)
 	} else if _, err := db.apply(b); err != nil {
-		return err
+		return errors.Join(err, short)
 	}
 	db.replayed.Store(uint64(end))
 	db.deferred()

@@ -36,7 +36,7 @@ import (
 //	|   id   | bytes  | extents | extents ... |     see tree.Ref
 //	+--------+--------+---------+---- ... ----+
 //
-// Its last four bytes are the flusher's (flusher/rounds.go).
+// Its last eight bytes are the flusher's (flusher/rounds.go).
 const (
 	superMagic    = "fltline\n"
 	formatVersion = 3
@@ -54,7 +54,7 @@ const (
 	superThroughAt = 80
 	superOpenAt    = 88
 	openAt         = 92
-	openEnd        = pagemeta.PageBytes - 4
+	openEnd        = pagemeta.PageBytes - 8
 
 	openExtentsAt = 16
 	extentBytes   = 8

@@ -25,10 +25,11 @@ func (osFS) Lock(name string) (io.Closer, error) {
 		pid, _ := io.ReadAll(io.LimitReader(f, 32))
 		return nil, fmt.Errorf("%s: %w (pid %s)", name, ErrLocked, strings.TrimSpace(string(pid)))
 	}
-	if err := f.Truncate(0); err != nil {
+	pid := fmt.Sprintln(os.Getpid())
+	if _, err := f.WriteAt([]byte(pid), 0); err != nil { // it keeps its block, on a full disk
 		return nil, errors.Join(err, f.Close())
 	}
-	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
+	if err := f.Truncate(int64(len(pid))); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

@@ -102,8 +102,7 @@ func (m *FS) CrashOdds(how Loss, odds int, rng *rand.Rand) *FS {
 	after := New()
 	after.Maps, after.dirs = m.Maps, maps.Clone(m.dirs)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		left := names[name].crash(how.grain(), kept)
-		after.names[name] = &inode{now: left, durable: left.clone()}
+		after.names[name] = newInode(names[name].crash(how.grain(), kept))
 	}
 	after.durable = maps.Clone(after.names)
 	return after

@@ -35,9 +35,9 @@ func (m *FS) Put(name string, data []byte) {
 		delete(m.durable, name)
 		return
 	}
-	f := &inode{}
-	f.now.write(0, data)
-	f.durable = f.now.clone()
+	var c content
+	c.write(0, data)
+	f := newInode(c)
 	m.names[name], m.durable[name] = f, f
 }
 

@@ -16,7 +16,16 @@ type inode struct {
 	pending []write  // since then
 	mapped  *content // now, as far as pending has it; nil if now changes by calls only
 	dropped bool     // now has bytes that a failed sync has lost: see FS.Drops
+	solid   int64    // blocks that count against the quota: the first of the file
 }
+
+// newInode is a file with the contents c, all durable.
+func newInode(c content) *inode {
+	return &inode{now: c, durable: c.clone(), solid: blocksOf(c.size)}
+}
+
+// blocksOf is how many blocks so many bytes take.
+func blocksOf(bytes int64) int64 { return (bytes + blockBytes - 1) / blockBytes }
 
 // A write since the last Sync; without data it sets the length.
 type write struct {
@@ -71,7 +80,7 @@ func (f *inode) sync() {
 // clone returns a copy, what is not synced included. Nobody has it mapped.
 func (f *inode) clone() *inode {
 	f.absorb()
-	return &inode{now: f.now.clone(), durable: f.durable.clone(), pending: slices.Clip(f.pending), dropped: f.dropped}
+	return &inode{now: f.now.clone(), durable: f.durable.clone(), pending: slices.Clip(f.pending), dropped: f.dropped, solid: f.solid}
 }
 
 // A file is a disk.File.
@@ -89,6 +98,9 @@ func (f file) ReadAt(p []byte, off int64) (int, error) {
 
 func (f file) WriteAt(p []byte, off int64) (int, error) {
 	err := f.fs.do("write", f.name, func() error {
+		if err := f.fs.charge(f.inode, off+int64(len(p))); err != nil {
+			return &fs.PathError{Op: "write", Path: f.name, Err: err}
+		}
 		f.inode.do(write{off, slices.Clone(p)})
 		return nil
 	})
@@ -124,21 +136,26 @@ func (f file) Evict() error {
 // Direct is of disk.Director.
 func (f file) Direct() (disk.File, error) { return directFile{f}, nil }
 
-func (f file) setSize(op string, size int64) error {
-	return f.fs.do(op, f.name, func() error {
+func (f file) Allocate(size int64) error {
+	if have, _ := f.Size(); have >= size {
+		return nil
+	}
+	return f.fs.do("allocate", f.name, func() error {
+		if err := f.fs.charge(f.inode, size); err != nil {
+			return &fs.PathError{Op: "allocate", Path: f.name, Err: err}
+		}
 		f.inode.do(write{off: size})
 		return nil
 	})
 }
 
-func (f file) Allocate(size int64) error {
-	if have, _ := f.Size(); have >= size {
+func (f file) Truncate(size int64) error {
+	return f.fs.do("truncate", f.name, func() error {
+		f.inode.do(write{off: size})
+		f.solid = min(f.solid, blocksOf(size))
 		return nil
-	}
-	return f.setSize("allocate", size)
+	})
 }
-
-func (f file) Truncate(size int64) error { return f.setSize("truncate", size) }
 
 func (f file) Size() (int64, error) {
 	f.fs.mu.Lock()

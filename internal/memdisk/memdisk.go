@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"faultline/internal/disk"
 )
@@ -48,11 +49,49 @@ type FS struct {
 	steps   []step            // since then
 	dirs    map[string]bool   // made by MkdirAll; they are durable at once
 	locked  map[string]bool   // by Lock
+	quota   int64             // blocks, if it is not 0
 }
 
 // New returns a file system without files.
 func New() *FS {
 	return &FS{names: map[string]*inode{}, durable: map[string]*inode{}, dirs: map[string]bool{}, locked: map[string]bool{}}
+}
+
+// SetQuota lets all files together have so many bytes at most, in whole blocks; 0 ends
+// that. A write or an allocation past it fails with ENOSPC and does nothing. Names cost
+// nothing, and a write behind the end of a file costs the hole before it, too. Crash
+// does not take the quota along.
+func (m *FS) SetQuota(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.quota = bytes / blockBytes
+}
+
+// Used returns how many bytes count against a quota.
+func (m *FS) Used() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used() * blockBytes
+}
+
+func (m *FS) used() (blocks int64) {
+	for _, f := range m.names {
+		blocks += f.solid
+	}
+	return blocks
+}
+
+// charge makes the first size bytes of f count, or fails. mu is held.
+func (m *FS) charge(f *inode, size int64) error {
+	more := blocksOf(size) - f.solid
+	if more <= 0 {
+		return nil
+	}
+	if m.quota > 0 && m.used()+more > m.quota {
+		return syscall.ENOSPC
+	}
+	f.solid += more
+	return nil
 }
 
 // matches tells whether path is one that pattern is of.

@@ -5,7 +5,7 @@ import "faultline/pagemeta"
 // defers tells whether a write to leaf id may be kept beside it instead of having
 // the leaf read.
 func (t *Tree) defers(op *Op, id pagemeta.PageID) bool {
-	return id != Root && t.changes.gens[0].mem != nil && !op.Found && t.pages.State(id) == pagemeta.Absent
+	return !t.scarce.Load() && t.left.Load() >= int64(t.owed()+minLeft) && id != Root && t.changes.gens[0].mem != nil && !op.Found && t.pages.State(id) == pagemeta.Absent
 }
 
 // tryDefer puts a change beside leaf id, which had version v when its parent was

@@ -27,6 +27,7 @@ type change struct {
 	height int             // of the tree after the change; 0: as it was
 	keys   int             // by how many there are more after it
 	taken  pagemeta.PageID // the leaf that takes in the changes beside it; 0: none
+	end    int             // pages of the file after the change; 0: as many as it takes
 
 	runs   [maxHeight]run // one a level: the keys of a lower one are used above
 	images []*node        // memory for the images of writes
@@ -45,7 +46,7 @@ func (c *change) reset(op *Op) {
 	c.op = op
 	c.writes, c.allocs, c.frees = c.writes[:0], c.allocs[:0], c.frees[:0]
 	c.takes, c.gives = c.takes[:0], c.gives[:0]
-	c.height, c.keys, c.taken = 0, 0, 0
+	c.height, c.keys, c.taken, c.end = 0, 0, 0, 0
 }
 
 // write adds page id to the change and returns the image to fill.

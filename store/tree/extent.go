@@ -35,29 +35,45 @@ const (
 )
 
 // Hold takes at most n free pages out of everybody's reach, until Drop or PutLong:
-// the first run of n pages or, if there is none, the longest. ErrFull says that
-// there is no page. More may be free when no page is Cooling any more.
-func (t *Tree) Hold(n int) (Extent, error) {
+// the first run of n pages. If there is none it fails with ErrNoRoom, unless the file
+// cannot be longer or scraps will do: then it takes the longest. ErrFull, or with scraps
+// ErrNoRoom, says that there is no page. More may be free when no page is Cooling any
+// more.
+func (t *Tree) Hold(n int, scraps bool) (Extent, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.mu.space
-	n = min(n, MaxExtentPages, s.free()-s.promised)
-	if n <= 0 {
-		return Extent{}, ErrFull
+	n = min(n, MaxExtentPages)
+	end := s.end()
+	longest := end >= usable(s.limit) // it cannot be longer
+	if n > s.free(end)-t.owed() && !longest && !scraps {
+		return Extent{}, ErrNoRoom
+	}
+	if n = min(n, s.free(end)-t.owed()); n <= 0 {
+		return Extent{}, s.none(longest)
 	}
 	for {
 		e, next, trap := t.tryFind(n)
 		if next == done && !trap.Hit() {
-			if e.Pages == 0 {
-				return e, ErrFull
+			if e.Pages == 0 || int(e.Pages) < n && !longest && !scraps {
+				return Extent{}, s.none(longest)
 			}
 			s.hold(e)
+			t.note()
 			return e, nil
 		}
 		if err := t.again(next, &trap, pagemeta.ToRead, t.moves.Load()); err != nil {
 			return Extent{}, err
 		}
 	}
+}
+
+// none is why there is no page to hold.
+func (s *space) none(longest bool) error {
+	if longest {
+		return ErrFull
+	}
+	return ErrNoRoom
 }
 
 // HoldAgain is Hold of extents that were held when the cut was made that the tree
@@ -80,7 +96,7 @@ func (t *Tree) HoldAgain(extents []Extent) error {
 
 func (t *Tree) holdAgain(e Extent) error {
 	s := &t.mu.space
-	if !e.good() || s.held.meets(e) || int(e.Pages) > s.free() {
+	if !e.good() || s.held.meets(e) || int(e.Pages) > s.free(usable(s.limit)) {
 		return damage(0, "pages %d to %d cannot be held", e.Page, e.End()-1)
 	}
 	if int(e.End()) > s.limit {
@@ -109,6 +125,7 @@ func (t *Tree) Drop(extents ...Extent) {
 	for _, e := range extents {
 		t.mu.space.drop(e)
 	}
+	t.note()
 }
 
 // BeginRound says that the pages as they are now are the cut of a round. The caller
@@ -174,7 +191,7 @@ func (t *Tree) taken(id int) uint64 {
 	if at == 0 {
 		word |= 1 << bitmapPage
 	}
-	if past := id + 64 - s.limit; past > 0 {
+	if past := id + 64 - s.end(); past > 0 {
 		word |= ^uint64(0) << (64 - past)
 	}
 	if word == ^uint64(0) {
@@ -189,7 +206,7 @@ func (t *Tree) tryFind(n int) (best Extent, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
 	s := &t.mu.space
 	var run Extent
-	for id := s.next &^ 63; id < s.limit; id += 64 {
+	for id := s.next &^ 63; id < s.end(); id += 64 {
 		if group := id / groupPages; group < s.groups && id%groupPages == 0 {
 			if err := t.pages.Ask(pagemeta.PageID(group*groupPages+bitmapPage), pagemeta.Warm); err != nil {
 				return best, step{kind: failed, err: err}, trap
@@ -274,6 +291,8 @@ func (t *Tree) commitExtents(c *change) {
 		s.used -= int(e.Pages)
 		s.values -= int(e.Pages)
 		s.next = min(s.next, int(e.Page))
+		s.loose = s.loose || int(e.End()) == s.pages
 		s.cooling[coolNew].add(e)
 	}
+	t.note()
 }

@@ -157,7 +157,7 @@ func putLong(tr *Tree, key []byte, pages int, id uint64) error {
 	var err error
 	for left := pages; left > 0 && err == nil && len(ref.Extents) < MaxExtents; {
 		var e Extent
-		if e, err = tr.Hold(left); err == nil {
+		if e, err = tr.Hold(left, true); err == nil {
 			ref.Extents = append(ref.Extents, e)
 			left -= int(e.Pages)
 		}

@@ -83,7 +83,7 @@ func TestLong(t *testing.T) {
 				ref := Ref{ID: r.Uint64(), Bytes: r.IntN(1 << 28)}
 				want := 1 + r.IntN(1<<r.IntN(8))
 				for want > Pages(ref.Extents) && len(ref.Extents) < MaxExtents {
-					e, err := tr.Hold(want - Pages(ref.Extents))
+					e, err := tr.Hold(want-Pages(ref.Extents), true)
 					if errors.Is(err, ErrFull) {
 						break
 					}
@@ -202,7 +202,7 @@ func TestFailedChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		owner.left.Store(-1)
-		e, err := tr.Hold(4)
+		e, err := tr.Hold(4, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +218,7 @@ func TestFailedChange(t *testing.T) {
 // TestHoldAgain checks that only free pages can be held again, all or none.
 func TestHoldAgain(t *testing.T) {
 	tr, _ := newTree(t, 1000, false)
-	e, err := tr.Hold(10)
+	e, err := tr.Hold(10, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestHoldAgain(t *testing.T) {
 	if err := tr.HoldAgain([]Extent{e, rest}); err != nil {
 		t.Fatal(err)
 	}
-	if next, err := tr.Hold(1); err != nil || next.Page != rest.End() {
+	if next, err := tr.Hold(1, true); err != nil || next.Page != rest.End() {
 		t.Errorf("held %v, %v, want page %d", next, err, rest.End())
 	}
 }

@@ -240,6 +240,15 @@ func (n *node) child(i int) (pagemeta.PageID, bool) {
 	return pagemeta.PageID(le.Uint32(b)), true
 }
 
+// setChild makes id child i of a sane inner node, where child has found one.
+func (n *node) setChild(i int, id pagemeta.PageID) {
+	at := child0At
+	if i > 0 {
+		_, at, _ = n.slot(i - 1)
+	}
+	le.PutUint32(n[at:], uint32(id))
+}
+
 // childFor returns which child of an inner node key belongs to.
 func (n *node) childFor(key []byte) (index int, id pagemeta.PageID, ok bool) {
 	at, found, ok := n.search(key)

@@ -26,8 +26,11 @@ func (t *Tree) BeginReach(op *Op) {
 func (t *Tree) Reach(op *Op, key []byte, valueBytes int) error {
 	for {
 		seen := t.moves.Load()
-		next, trap := t.tryReach(op, key, valueBytes)
+		leaf, next, trap := t.tryReach(op, key, valueBytes)
 		if next == done && !trap.Hit() {
+			if leaf != 0 && op.pages == 0 && t.pages.Marked(leaf) {
+				return t.Absorb(op, leaf) // in the middle of op there could be no room for it
+			}
 			return nil
 		}
 		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil {
@@ -36,20 +39,20 @@ func (t *Tree) Reach(op *Op, key []byte, valueBytes int) error {
 	}
 }
 
-// tryReach is phase 1 of tryPut.
-func (t *Tree) tryReach(op *Op, key []byte, valueBytes int) (next step, trap pagemeta.Trap) {
+// tryReach is phase 1 of tryPut: of leaf, or 0 if the change is to be kept beside it.
+func (t *Tree) tryReach(op *Op, key []byte, valueBytes int) (leaf pagemeta.PageID, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
 	id, v, next := t.descend(key)
 	if next != done {
-		return next, trap
+		return 0, next, trap
 	}
 	if t.defers(op, id) && t.changes.fits(&op.reached, id, len(key)+valueBytes) {
-		return done, trap
+		return 0, done, trap
 	}
 	if next = t.latchLeaf(id, v); next == done {
 		t.pages.Unlatch(id, false)
 	}
-	return next, trap
+	return id, next, trap
 }
 
 // fits tells whether there is room for one more change of an op beside leaf, and

@@ -25,15 +25,17 @@ const _ = uint(-(groupPages % 64))
 // space is what the tree knows of the pages of the file. It is guarded by the
 // tree's mutex.
 type space struct {
-	limit    int // pages that there can be
-	spare    int // of these, kept for recovery
-	pages    int // pages of the file: all beyond are free
-	groups   int // groups whose bitmap has been made
-	used     int // pages in use
-	inner    int // of these, inner nodes
-	values   int // of these, pages of long values
-	promised int // pages kept for operations under way
-	next     int // no page below it is free, but those that are held
+	limit    int  // pages that there can be
+	room     int  // pages that the disk has room for: see SetRoom
+	spare    bool // some of these are kept for recovery
+	pages    int  // pages of the file: all beyond are free
+	groups   int  // groups whose bitmap has been made
+	used     int  // pages in use
+	inner    int  // of these, inner nodes
+	values   int  // of these, pages of long values
+	promised int  // pages kept for operations under way
+	next     int  // no page below it is free, but those that are held
+	loose    bool // the last page may be free: see Trim
 
 	holding int     // pages in held
 	held    pageSet // free, but for one value; see extent.go
@@ -41,23 +43,106 @@ type space struct {
 }
 
 func (s *space) init(limit int, st State) {
-	if limit%groupPages <= bitmapPage { // no group without its bitmap
-		limit -= limit % groupPages
-	}
-	s.limit = limit
+	s.limit, s.room = limit, limit
 	s.pages, s.used, s.inner = int(st.Pages), int(st.Used), int(st.Inner)
 	s.values = int(st.Values)
 	s.groups = groupsOf(s.pages)
 	s.held, s.cooling = pageSet{}, [2]pageSet{{}, {}}
+	s.loose = true
 }
 
 // groupsOf is how many groups a file of so many pages has.
 func groupsOf(pages int) int { return (pages + groupPages - 1) / groupPages }
 
-// free is how many pages may be taken: bitmaps that are still to be made are not
-// among them.
-func (s *space) free() int {
-	return s.limit - s.spare - s.used - s.holding - (groupsOf(s.limit) - s.groups)
+// last is the first page behind all that are in use or held.
+func (s *space) last() int {
+	last := s.pages
+	for word, mask := range s.held {
+		last = max(last, int(word)*64+64-bits.LeadingZeros64(mask))
+	}
+	return last
+}
+
+// End returns how many pages of the file are in use, or held, or before such.
+func (t *Tree) End() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.space.last()
+}
+
+// usable is how many of the first n pages can be used: no group without its bitmap.
+func usable(n int) int {
+	if n%groupPages <= bitmapPage {
+		n -= n % groupPages
+	}
+	return n
+}
+
+// end is the first page that may not be taken.
+func (s *space) end() int { return usable(min(s.limit, s.room)) }
+
+// free is how many pages could be taken if end were the first that may not: bitmaps
+// that are still to be made are not among them, nor those that are promised.
+func (s *space) free(end int) int {
+	return end - s.kept(end) - s.used - s.holding - (groupsOf(end) - s.groups) - s.promised
+}
+
+// kept is how many of end pages are kept for recovery.
+func (s *space) kept(end int) int {
+	if !s.spare {
+		return 0
+	}
+	return min(end/64, 4096) + 8
+}
+
+// lack returns why n pages cannot be taken, or nil.
+func (s *space) lack(n int) error {
+	switch {
+	case n <= s.free(s.end()):
+		return nil
+	case n <= s.free(usable(s.limit)):
+		return ErrNoRoom
+	}
+	return ErrFull
+}
+
+// owed is how many pages the leaves may need that have changes beside them: those were
+// accepted, and must be merged. A split each, and one above in so many; what is kept
+// for recovery does for leaves that are split twice.
+func (t *Tree) owed() int {
+	n := int(t.changes.gens[0].count.Load() + t.changes.gens[1].count.Load())
+	return n + n/32
+}
+
+// lackFor is lack for op, in the middle of a change that has taken some pages already.
+func (t *Tree) lackFor(op *Op, n int) error {
+	s := &t.mu.space
+	if op.merges {
+		n -= s.kept(s.end())
+	} else {
+		n += t.owed()
+	}
+	return s.lack(n - op.pages)
+}
+
+// note tells those who do not have the mutex how many pages are free.
+func (t *Tree) note() {
+	s := &t.mu.space
+	t.left.Store(int64(s.free(s.end())))
+}
+
+const (
+	// minLeft is how many free pages there must be that nobody is owed, so that one more
+	// change may be kept beside a leaf.
+	minLeft = 16
+	// fewLeft is how many there should be, and at half of which more are asked for: 2 MiB.
+	fewLeft = 512
+)
+
+// Cramped tells that there should be room for more pages soon, and returns how many.
+// Without it changes are no longer kept beside leaves.
+func (t *Tree) Cramped() (n int, cramped bool) {
+	return fewLeft, t.changes.gens[0].mem != nil && !t.scarce.Load() && t.left.Load()-int64(t.owed()) < fewLeft/2
 }
 
 // KeepSpare keeps a few pages of those that there can be for the next recovery.
@@ -66,20 +151,77 @@ func (s *space) free() int {
 func (t *Tree) KeepSpare() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mu.space.spare = t.mu.space.limit/64 + 8
+	t.mu.space.spare = true
+	t.note()
 }
 
-// Promise keeps n pages of the file for op, or fails with ErrFull. Without it an
-// operation of several writes could find the file full when it is half done.
+// SetRoom says that the disk has room for n pages: no other is taken. Before it is
+// called there is no such bound. It does nothing and returns false if pages from n on
+// are in use, or promised to operations under way.
+func (t *Tree) SetRoom(n int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &t.mu.space
+	if end := usable(min(s.limit, n)); end < s.end() && (s.last() > end || s.free(end)+s.kept(end) < t.owed()) {
+		return false
+	}
+	if n > s.room {
+		t.scarce.Store(false)
+	}
+	s.room = n
+	t.note()
+	return true
+}
+
+// Scarce says that there is no room for more pages, until SetRoom says otherwise: no
+// more changes are kept beside leaves, and Cramped asks no more.
+func (t *Tree) Scarce() { t.scarce.Store(true) }
+
+// RoomFor returns how many pages the disk must have room for, so that n can be
+// taken; the error is ErrFull if so many there cannot be.
+func (t *Tree) RoomFor(n int) (room int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &t.mu.space
+	n += t.owed()
+	if s.lack(n) == ErrFull {
+		return 0, ErrFull
+	}
+	for room = s.end(); s.free(usable(room)) < n; {
+		room += n - s.free(usable(room)) // more of it is kept, then
+	}
+	return room, nil
+}
+
+// RoomBehind returns how many pages the disk must have room for, so that there is a run
+// of n behind all that are in use; the error is ErrFull if so many there cannot be.
+func (t *Tree) RoomBehind(n int) (room int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &t.mu.space
+	room = s.last() + n
+	room += groupsOf(room) + 1 - groupsOf(s.last()) // and their bitmaps
+	room = max(room, s.end()+n+t.owed()-s.free(s.end()))
+	room += s.kept(room)
+	if room > s.limit {
+		return 0, ErrFull
+	}
+	return room, nil
+}
+
+// Promise keeps n pages of the file for op, or fails with ErrFull or ErrNoRoom.
+// Without it an operation of several writes could find the file full when it is half
+// done.
 func (t *Tree) Promise(op *Op, n int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.mu.space
-	if n > s.free()-s.promised {
-		return ErrFull
+	if err := s.lack(n + t.owed()); err != nil {
+		return err
 	}
 	s.promised += n
 	op.pages += n
+	t.note()
 	return nil
 }
 
@@ -92,6 +234,7 @@ func (t *Tree) Release(op *Op) {
 	defer t.mu.Unlock()
 	t.mu.space.promised -= op.pages
 	op.pages = 0
+	t.note()
 }
 
 // bit returns the byte of bitmap page b, and the bit in it, that stand for page
@@ -110,16 +253,16 @@ func bitmapOf(id pagemeta.PageID) pagemeta.PageID {
 // runs inside a boundary: it reads bitmap pages.
 func (t *Tree) alloc(c *change) (pagemeta.PageID, error) {
 	s := &t.mu.space
-	if len(c.allocs) >= s.free()-(s.promised-c.op.pages) {
-		return 0, ErrFull
+	if err := t.lackFor(c.op, len(c.allocs)+1); err != nil {
+		return 0, err
 	}
 	if len(c.allocs) == 0 {
 		c.cursor = s.next
 	}
 	for {
 		id := t.firstFree(c.cursor)
-		if id >= s.limit {
-			return 0, ErrFull
+		if id >= s.end() {
+			return 0, damage(bitmapPage, "no page is free, %d of %d are counted as used", s.used, s.end())
 		}
 		c.cursor = id + 1
 		if id%groupPages == bitmapPage && id/groupPages >= s.groups {
@@ -224,7 +367,11 @@ func (t *Tree) commitSpace(c *change) {
 		*at &^= mask
 		s.used--
 		s.next = min(s.next, int(id))
+		s.loose = s.loose || int(id) == s.pages-1
 		s.cooling[coolNew].add(Extent{id, 1})
+	}
+	if c.end > 0 {
+		s.commitEnd(c.end)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 )
 
@@ -14,14 +15,15 @@ func TestGroups(t *testing.T) {
 	for _, limit := range []int{3, 100, groupPages - 1, groupPages, groupPages + 1, groupPages + 2, 2*groupPages + 1, 3 * groupPages} {
 		var s space
 		s.init(limit, State{})
-		if s.limit > limit || limit-s.limit > bitmapPage {
-			t.Errorf("limit %d becomes %d", limit, s.limit)
+		end := s.end()
+		if end > limit || limit-end > bitmapPage {
+			t.Errorf("limit %d becomes %d", limit, end)
 		}
-		if last := (s.limit - 1) / groupPages; last*groupPages+bitmapPage >= s.limit {
-			t.Errorf("limit %d: group %d has no bitmap", s.limit, last)
+		if last := (end - 1) / groupPages; last*groupPages+bitmapPage >= end {
+			t.Errorf("limit %d: group %d has no bitmap", end, last)
 		}
-		if want := s.limit - groupsOf(s.limit); s.free() != want {
-			t.Errorf("limit %d: %d free, want %d", s.limit, s.free(), want)
+		if want := end - groupsOf(end); s.free(end) != want {
+			t.Errorf("limit %d: %d free, want %d", end, s.free(end), want)
 		}
 	}
 }
@@ -63,6 +65,114 @@ func TestSecondGroup(t *testing.T) {
 		if s := tr.State(); int(s.Used) != 2+groupsOf(int(s.Pages)) || s.Inner != 0 {
 			t.Errorf("%d pages: emptied: %+v", limit, s)
 		}
+		if err := tr.Trim(); err != nil {
+			t.Fatal(err)
+		}
+		if s := tr.State(); s.Pages != 3 || s.Used != 3 {
+			t.Errorf("%d pages: trimmed: %+v", limit, s)
+		}
+		if limit%groupPages <= bitmapPage {
+			continue // there is no second group
+		}
+		for i := range n { // it begins anew
+			if _, err := tr.Put(&Op{}, fmt.Appendf(key[:0], "%08d", i), value); err != nil {
+				t.Fatalf("%d pages: put %d of %d again: %v", limit, i, n, err)
+			}
+		}
+		if r, err := tr.Check(context.Background(), nil); err != nil || r.Keys != uint64(n) {
+			t.Fatalf("%d pages: filled again: %+v, %v, want %d keys", limit, r, err, n)
+		}
+	}
+}
+
+// TestRoom lets a tree have fewer pages than there can be. It must take no other, say so
+// in time, and say truly how many would do; and it may lose room, but not what is in use
+// or promised.
+func TestRoom(t *testing.T) {
+	tr, _ := newTree(t, 3*groupPages, false)
+	tr.KeepSpare()
+	const least = 20
+	if !tr.SetRoom(least) {
+		t.Fatal("there is room for the first pages")
+	}
+	value := make([]byte, 3000)
+	for i, room := 0, least; i < 2000; {
+		_, err := tr.Put(&Op{}, fmt.Appendf(nil, "%08d", i), value)
+		if int(tr.State().Pages) > room {
+			t.Fatalf("%d pages, room for %d", tr.State().Pages, room)
+		}
+		if err == nil {
+			i++
+			continue
+		}
+		want, e := tr.RoomFor(3)
+		if !errors.Is(err, ErrNoRoom) || e != nil || want <= room {
+			t.Fatalf("room for %d: %v; want room for %d, %v", room, err, want, e)
+		}
+		if room = want; !tr.SetRoom(room) {
+			t.Fatalf("no more room taken: %d", room)
+		}
+	}
+	var op Op
+	pages := int(tr.State().Pages)
+	if tr.SetRoom(pages - 1) {
+		t.Error("gave up a page in use")
+	}
+	room, err := tr.RoomFor(50)
+	if err != nil || !tr.SetRoom(room) {
+		t.Fatal(room, err)
+	}
+	if err := tr.Promise(&op, 50); err != nil {
+		t.Error(err)
+	}
+	if tr.SetRoom(pages) {
+		t.Error("gave up what was promised")
+	}
+	tr.Release(&op)
+	if !tr.SetRoom(pages) {
+		t.Error("keeps what was given back")
+	}
+}
+
+// TestMover fills a tree of three levels over two groups of pages, deletes most of it, so
+// that what is left lies far behind, and has a Mover bring it down: the file must end
+// where the pages in use do, and the tree must be as it was.
+func TestMover(t *testing.T) {
+	tr, _ := newTree(t, 2*groupPages, false)
+	value := make([]byte, 3900)
+	n := groupPages + 100
+	for i := range n {
+		if _, err := tr.Put(&Op{}, fmt.Appendf(nil, "%08d", i), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n - 300 {
+		if i%100 != 0 {
+			if _, err := tr.Delete(&Op{}, fmt.Appendf(nil, "%08d", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before, err := tr.Check(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := tr.NewMover()
+	for more := true; more; {
+		if more, err = m.Step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tr.Trim(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := tr.Check(context.Background(), nil)
+	s := tr.State()
+	if err != nil || after.Keys != before.Keys || after.Leaves != before.Leaves || after.Height != before.Height || m.Moved() < 200 {
+		t.Errorf("%+v, %v, was %+v; %d moved", after, err, before, m.Moved())
+	}
+	if s.Pages > s.Used+1 || before.Height < 3 { // the bitmap of the second group is gone
+		t.Errorf("%+v, height %d", s, before.Height)
 	}
 }
 
@@ -107,5 +217,57 @@ func TestPromise(t *testing.T) {
 	}
 	if _, err := tr.Check(context.Background(), nil); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestMovedMeanwhile puts to a leaf when a Mover has copied it and not yet moved it. The put
+// must not be lost, and the leaf must be moved all the same.
+func TestMovedMeanwhile(t *testing.T) {
+	tr, _ := newTree(t, 1000, false)
+	for i := range 400 {
+		if _, err := tr.Put(&Op{}, fmt.Appendf(nil, "%08d", i), bytes.Repeat([]byte("o"), 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 200 {
+		if _, err := tr.Delete(&Op{}, fmt.Appendf(nil, "%08d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := tr.NewMover()
+	puts := 0
+	for found := movedOne; found == movedOne; {
+		var key []byte
+		err := tr.restructure(&Op{}, func(c *change) (s step) {
+			if found, s = m.plan(c); s != done || found != movedOne || key != nil {
+				return s
+			}
+			suffix, _ := c.copied.suffix(0, leafCellBytes)
+			key = append(append([]byte{}, c.copied.prefix()...), suffix...)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if _, err := tr.Put(&Op{}, key, bytes.Repeat([]byte("n"), 1000)); err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Wait()
+			puts++
+			return s
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key == nil {
+			break
+		}
+		if v, _, err := tr.Get(nil, key); err != nil || len(v) != 1000 || v[0] != 'n' {
+			t.Fatalf("%s: %.10q, %v: the put was lost", key, v, err)
+		}
+	}
+	if _, err := tr.Check(context.Background(), nil); err != nil {
+		t.Error(err)
+	}
+	if puts < 20 {
+		t.Errorf("%d leaves were moved", puts)
 	}
 }

@@ -20,6 +20,8 @@ func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
 
 // settle is putAnew without a put: the leaf of key takes in the changes beside it.
 func (t *Tree) settle(op *Op, key []byte) error {
+	op.merges = true
+	defer func() { op.merges = false }()
 	_, err := t.layAnew(op, key, func(*change) (at int, found, ok bool) { return -1, true, true })
 	return err
 }

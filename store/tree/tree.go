@@ -14,6 +14,10 @@ var (
 	// Nothing has changed.
 	ErrFull = errors.New("no page left")
 
+	// ErrNoRoom is returned by a change that needs more pages than SetRoom allows.
+	// Nothing has changed; RoomFor says how many would do.
+	ErrNoRoom = errors.New("no room in the file")
+
 	// ErrDamaged is wrapped by an error about a page whose bytes cannot be a
 	// node, though its checksum was right.
 	ErrDamaged = errors.New("damaged page")
@@ -38,6 +42,9 @@ type Tree struct {
 	// pointer that one of them has changed may come to a page that cannot be read
 	// any more, and must not call that an error.
 	moves atomic.Uint64
+
+	left   atomic.Int64 // pages that are free and not promised
+	scarce atomic.Bool  // there is no room for more
 
 	// What the tree is like, for estimates: stale by a change or two.
 	inner, leaves, levels atomic.Int32
@@ -269,7 +276,8 @@ type Op struct {
 	// may say no without a look at its leaf.
 	Found bool
 
-	pages   int // pages of the file that nobody else can take
+	pages   int  // pages of the file that nobody else can take
+	merges  bool // it may take what is owed to changes beside leaves
 	reached reached
 }
 
@@ -417,15 +425,17 @@ func (t *Tree) tryDelete(op *Op, key []byte) (f fit, sparse bool, next step, tra
 // A leaf that is full is split by any put to it, however small: once each, and
 // then once for each half page of what is put. Entries near a page in size may
 // make two leaves. Each split puts one key into an inner node, for which the same
-// holds. The root may be split, and its parts get new pages.
+// holds. The root may be split, and its parts get new pages. Each page that is taken or
+// given back may have a bitmap of its own.
 func (t *Tree) Credits(n, bytes int) (dirty, grow int) {
 	inner, leaves, height := int(t.inner.Load()), int(t.leaves.Load()), t.height()
+	groups := groupsOf(inner + leaves)
 	const half = room / 4 // of a node, at the worst cut
 	large := 3 * bytes / room
 	splits := min(n, leaves+bytes/half+1)
 	above := min(splits+large, inner+(bytes+(splits+large)*(slotBytes+innerCellBytes))/half) + height
 	grow = splits + large + above + 2
-	return min(n, leaves) + min(splits, inner) + height + grow + 2, grow
+	return min(n, leaves) + min(splits, inner) + height + grow + min(grow, groups) + 2, grow
 }
 
 // height is the number of levels. It may be stale by one.

@@ -98,7 +98,8 @@ type Log struct {
 	durable  atomic.Uint64
 	from     atomic.Uint64 // where a replay would begin
 
-	segmentsEnd LSN // where Replay found the end of what the segments have
+	segmentsEnd LSN          // where Replay found the end of what the segments have
+	reserved    atomic.Int64 // bytes that Reserve keeps for records to come
 
 	stopped atomic.Pointer[error] // nil: running
 
@@ -146,6 +147,9 @@ func (l *Log) Written() LSN { return LSN(l.written.Load()) }
 
 // Durable returns the LSN below which everything is on disk.
 func (l *Log) Durable() LSN { return LSN(l.durable.Load()) }
+
+// SegmentBytes returns the length of a segment.
+func (l *Log) SegmentBytes() int64 { return l.o.SegmentBytes }
 
 // Trim says that nothing below lsn will be replayed again. Segments wholly below
 // it become spares, up to Options.Spares, or are removed. What is not durable is

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"faultline/internal/disk"
 )
@@ -53,6 +54,8 @@ type segments struct {
 		files       map[uint64]disk.File // the open ones among the live
 		recycled    int64
 	}
+
+	end atomic.Uint64 // of the segments that are made: next*size
 }
 
 // open lists the directory, removes what was being made, and checks lengths:
@@ -117,6 +120,7 @@ func (s *segments) split(first uint64) error {
 		}
 		s.mu.next++
 	}
+	s.end.Store(s.mu.next * s.size)
 	s.spares = s.spares[:n:n]
 	return nil
 }
@@ -173,6 +177,7 @@ func (s *segments) ready(k uint64) error {
 		}
 		s.mu.Lock()
 		s.mu.next++
+		s.end.Store(s.mu.next * s.size)
 		if recycled {
 			s.mu.recycled++
 		}
@@ -180,9 +185,17 @@ func (s *segments) ready(k uint64) error {
 	}
 }
 
+// isBroken tells whether no segment can be made any more.
+func (s *segments) isBroken() bool {
+	s.making.Lock()
+	defer s.making.Unlock()
+	return s.broken != nil
+}
+
 // make gives segment k its name: to the oldest spare, or to a new file. An error
-// before the rename leaves nothing behind; one after it is final, for a name
-// whose sync has failed must not be relied on. making is held.
+// before the rename leaves nothing behind, and so does a full disk that refuses it;
+// any other is final, for a name whose sync has failed must not be relied on. making
+// is held.
 func (s *segments) make(k uint64) (recycled bool, err error) {
 	from := strings.TrimSuffix(s.path(k), segmentSuffix) + tempSuffix
 	if recycled = len(s.spares) > 0; recycled {
@@ -191,7 +204,14 @@ func (s *segments) make(k uint64) (recycled bool, err error) {
 		s.fs.Remove(from) // if this fails too, Open does it
 		return false, err
 	}
-	if err = s.fs.Rename(from, s.path(k)); err == nil {
+	err = s.fs.Rename(from, s.path(k))
+	if disk.Full(err) {
+		if !recycled {
+			s.fs.Remove(from)
+		}
+		return false, err
+	}
+	if err == nil {
 		err = s.fs.SyncDir(s.dir)
 	}
 	if err != nil {
@@ -296,6 +316,7 @@ func (s *segments) cut(lsn LSN) error {
 	}
 	s.mu.Lock()
 	s.mu.next = next
+	s.end.Store(next * s.size)
 	s.mu.Unlock()
 	// A name that was found may be of a rename that is not durable.
 	return s.fs.SyncDir(s.dir)
