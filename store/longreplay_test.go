@@ -17,8 +17,11 @@ import (
 // in the middle and another crash followed.
 func TestLongReplayed(t *testing.T) {
 	seed := campaign.Seed(t)
-	behind := 0
-	for run := range campaign.Scale(t, 6) {
+	behind, runs := 0, campaign.Scale(t, 4)
+	if raceEnabled {
+		runs = 1
+	}
+	for run := range runs {
 		r := rand.New(rand.NewPCG(seed, uint64(run)))
 		dir := t.TempDir()
 		o := longOptions()
