@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"faultline/internal/memdisk"
@@ -27,8 +26,6 @@ type victim struct {
 	// want is what is in it: first all, then what may be found if the end of the
 	// log is gone that was never synced.
 	want []map[string]string
-
-	evicted atomic.Uint64 // pages, while it was read
 }
 
 const victimDir = "/victim"
@@ -65,7 +62,6 @@ func victimOptions(m *memdisk.FS) *Options {
 	o.LogBytes = 1 << 20 // no round but by Checkpoint
 	o.logBuffer = 2 * pagemeta.PageBytes
 	o.noHelper = true
-	o.room = 5 // half of its pages: they are read more than once
 	return o
 }
 
