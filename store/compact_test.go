@@ -227,3 +227,86 @@ func compactCrowd(t *testing.T, options func(m *memdisk.FS) *Options) {
 		t.Error("nothing was compacted")
 	}
 }
+
+// TestCompactValues puts long values and short ones between them, deletes most of both,
+// and compacts, while one key gets other values and another is read: what is left must
+// be right, and the file short, also after a crash.
+func TestCompactValues(t *testing.T) {
+	watchdog(t)
+	seed := campaign.Seed(t)
+	rng := rand.New(rand.NewPCG(seed, 3))
+	m := memdisk.New()
+	db := open(t, "/d", compactOptions(m))
+	want := map[string]string{}
+	long := func(n int) string {
+		return strings.Repeat(fmt.Sprintf("%09d.", n), 1000+rng.IntN(100_000))
+	}
+	for i := range 60 {
+		key := fmt.Sprintf("long%03d", i)
+		want[key] = long(i)
+		if err := db.Put([]byte(key), []byte(want[key]), Deferred); err != nil {
+			t.Fatal(err)
+		}
+		for j := range 30 {
+			key := fmt.Sprintf("short%03d/%d", i, j)
+			want[key] = strings.Repeat("s", 1000)
+			if err := db.Put([]byte(key), []byte(want[key]), Deferred); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for key := range want {
+		if key < "long045" || key > "m" && key < "short050" {
+			if err := db.Delete([]byte(key), Deferred); err != nil {
+				t.Fatal(err)
+			}
+			delete(want, key)
+		}
+	}
+	if err := db.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := sizes(m)
+	var over atomic.Bool
+	var wg sync.WaitGroup
+	read, written := want["long055"], ""
+	wg.Go(func() {
+		for i := 0; !over.Load() && i < 20; i++ {
+			written = long(i)
+			if err := db.Put([]byte("long050"), []byte(written), Async); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Go(func() {
+		for !over.Load() {
+			if v, err := db.Get([]byte("long055")); err != nil || string(v) != read {
+				t.Errorf("%d bytes, %v", len(v), err)
+				return
+			}
+		}
+	})
+	for range 2 {
+		if err := db.Compact(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	over.Store(true)
+	wg.Wait()
+	want["long050"] = written
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	data, _ := sizes(m)
+	s := db.tree.State()
+	if int(s.Pages) > int(s.Used)*5/4+50 || data != int(s.Pages)*pagemeta.PageBytes {
+		t.Errorf("%d bytes before, %d after: %+v", before, data, s)
+	}
+	for _, db := range []*DB{db, open(t, "/d", compactOptions(m.Crash(memdisk.Drop, rng)))} {
+		wantSame(t, contents(t, db), want)
+		if _, err := db.Verify(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d bytes before, %d after, %d pages moved", before, data, db.Metrics().Moved)
+}

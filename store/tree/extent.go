@@ -42,6 +42,17 @@ const (
 func (t *Tree) Hold(n int, scraps bool) (Extent, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.holdBefore(n, scraps, t.mu.space.end())
+}
+
+// HoldBefore is Hold of pages before limit, with scraps.
+func (t *Tree) HoldBefore(n int, limit pagemeta.PageID) (Extent, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.holdBefore(n, true, min(int(limit), t.mu.space.end()))
+}
+
+func (t *Tree) holdBefore(n int, scraps bool, limit int) (Extent, error) {
 	s := &t.mu.space
 	n = min(n, MaxExtentPages)
 	end := s.end()
@@ -53,7 +64,7 @@ func (t *Tree) Hold(n int, scraps bool) (Extent, error) {
 		return Extent{}, s.none(longest)
 	}
 	for {
-		e, next, trap := t.tryFind(n)
+		e, next, trap := t.tryFind(n, limit)
 		if next == done && !trap.Hit() {
 			if e.Pages == 0 || int(e.Pages) < n && !longest && !scraps {
 				return Extent{}, s.none(longest)
@@ -176,8 +187,9 @@ func (s *space) cool() {
 	clear(s.cooling[coolNew])
 }
 
-// taken returns which of the 64 pages from id on cannot be had for a value.
-func (t *Tree) taken(id int) uint64 {
+// taken returns which of the 64 pages from id on cannot be had for a value that is to
+// lie before limit.
+func (t *Tree) taken(id, limit int) uint64 {
 	s := &t.mu.space
 	group, at := id/groupPages, id%groupPages
 	var word uint64
@@ -191,7 +203,7 @@ func (t *Tree) taken(id int) uint64 {
 	if at == 0 {
 		word |= 1 << bitmapPage
 	}
-	if past := id + 64 - s.end(); past > 0 {
+	if past := id + 64 - limit; past > 0 {
 		word |= ^uint64(0) << (64 - past)
 	}
 	if word == ^uint64(0) {
@@ -201,18 +213,18 @@ func (t *Tree) taken(id int) uint64 {
 	return word | s.held[i] | s.cooling[coolNew][i] | s.cooling[coolOld][i]
 }
 
-// tryFind looks for n pages, as Hold does.
-func (t *Tree) tryFind(n int) (best Extent, next step, trap pagemeta.Trap) {
+// tryFind looks for n pages before limit, as Hold does.
+func (t *Tree) tryFind(n, limit int) (best Extent, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
 	s := &t.mu.space
 	var run Extent
-	for id := s.next &^ 63; id < s.end(); id += 64 {
+	for id := s.next &^ 63; id < limit; id += 64 {
 		if group := id / groupPages; group < s.groups && id%groupPages == 0 {
 			if err := t.pages.Ask(pagemeta.PageID(group*groupPages+bitmapPage), pagemeta.Warm); err != nil {
 				return best, step{kind: failed, err: err}, trap
 			}
 		}
-		for word, at := t.taken(id), 0; at < 64; {
+		for word, at := t.taken(id, limit), 0; at < 64; {
 			free := min(bits.TrailingZeros64(word>>at), 64-at)
 			if run.Pages == 0 {
 				run.Page = pagemeta.PageID(id + at)

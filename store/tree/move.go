@@ -14,7 +14,7 @@ import "faultline/pagemeta"
 // with another pointer. Others use the tree meanwhile, and what they free or fill
 // before the Mover has come by is found so. It is used by one goroutine.
 //
-// Pages that hang on leaves are moved in the same way, by a look at level 0.
+// Long values are moved by who can read them: with HoldBefore and PutLong.
 type Mover struct {
 	t     *Tree
 	limit pagemeta.PageID // what lies from here on is to be moved
@@ -26,9 +26,17 @@ type Mover struct {
 }
 
 // NewMover returns a Mover that makes the file as short as it can be now.
-func (t *Tree) NewMover() *Mover {
-	return &Mover{t: t, level: 1, limit: pagemeta.PageID(t.State().Used)}
+func (t *Tree) NewMover() *Mover { return &Mover{t: t, level: 1, limit: t.shortest()} }
+
+// shortest is how long the file would be without free pages.
+func (t *Tree) shortest() pagemeta.PageID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return pagemeta.PageID(t.mu.space.used + t.mu.space.holding)
 }
+
+// Limit is the page from which on all is to be moved, nodes and long values.
+func (m *Mover) Limit() pagemeta.PageID { return m.limit }
 
 // Moved returns how many nodes have been moved.
 func (m *Mover) Moved() uint64 { return m.moved }
