@@ -24,10 +24,10 @@ func leanOptions() *Options {
 func TestDeferred(t *testing.T) {
 	watchdog(t)
 	seed := campaign.Seed(t)
-	const writers, keys = 4, 20_000
-	rounds := campaign.Scale(t, 8_000)
+	const writers = 4
+	keys, rounds := 20_000, campaign.Scale(t, 8_000)
 	if raceEnabled {
-		rounds /= 8
+		keys, rounds = keys/2, rounds/8
 	}
 	o := leanOptions()
 	db := open(t, t.TempDir(), o)

@@ -124,7 +124,7 @@ func TestWholeBatch(t *testing.T) {
 // opening.
 func TestRefused(t *testing.T) {
 	m := memdisk.New()
-	o := &Options{MemoryBudget: MinMemoryBudget, DirtyBudget: 2 << 20, LogBytes: 1 << 30, CheckpointEvery: -1, fs: m}
+	o := &Options{MemoryBudget: MinMemoryBudget, DirtyBudget: 2 << 20, LogBytes: 1 << 30, CheckpointEvery: -1, fs: m, pages: 1500}
 	db := open(t, "/d", o)
 	want := map[string]string{}
 	value := strings.Repeat("v", 1500)
