@@ -25,9 +25,9 @@ func TestDeferred(t *testing.T) {
 	watchdog(t)
 	seed := campaign.Seed(t)
 	const writers = 4
-	keys, rounds := 20_000, campaign.Scale(t, 8_000)
+	keys, rounds := 10_000, campaign.Scale(t, 4_000)
 	if raceEnabled {
-		keys, rounds = keys/2, rounds/8
+		rounds /= 8
 	}
 	o := leanOptions()
 	db := open(t, t.TempDir(), o)
