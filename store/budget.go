@@ -10,23 +10,25 @@ import (
 // The memory budget is divided so:
 //
 //	log     buffers of the log
-//	heap    what the store has on the Go heap: heads, cursors, batches
+//	heap    what a program with a store has of Go at least: heads, cursors, batches, and
+//	        what the collector has not taken away yet
 //	tables  what is kept of every page of the file (pagemeta.TableBytes)
 //	dirty   pages that are changed, DirtyBudget
 //	images  their images in a round, as much again
 //	changes writes that are kept beside leaves that are not in memory
 //	clean   the rest: pages that are in memory because they are read
 //
-// From tables on it is one account, of package pagemeta: what some
-// do not use the others have. The smallest budget is the one that leaves minClean.
+// From tables on it is one account, of package pagemeta: what some do not use the
+// others have. The smallest budget is the one that leaves minClean.
 const (
-	heapShare   = 32      // of the budget
-	changeShare = 4       // of the budget
-	minHeap     = 1 << 20 // bytes
-	minClean    = 1 << 20 // bytes
+	heapShare   = 8        // of the budget
+	changeShare = 4        // of the budget
+	minHeap     = 1 << 20  // bytes
+	maxHeap     = 64 << 20 // bytes
+	minClean    = 1 << 20  // bytes
 )
 
-func heapBytes(budget int64) int64 { return max(budget/heapShare, minHeap) }
+func heapBytes(budget int64) int64 { return min(max(budget/heapShare, minHeap), maxHeap) }
 
 func (o *Options) logBytes() int64 {
 	if o.logBuffer > 0 {
