@@ -178,7 +178,8 @@ func TestGroup(t *testing.T) {
 		t.Error(err)
 	}
 	s, err := g.Stats()
-	if err != nil || s.PeakBytes > testLimit || s.PeakBytes < testLimit/2 || s.AtLimit == 0 || s.OOMKills != 0 {
+	const slack = 1 << 20 // the kernel charges a processor some pages ahead
+	if err != nil || s.PeakBytes > testLimit+slack || s.PeakBytes < testLimit/2 || s.AtLimit == 0 || s.OOMKills != 0 {
 		t.Errorf("%+v, %v, want a peak of up to %d and no kill", s, err, testLimit)
 	}
 	if err := g.Remove(); err != nil {
