@@ -103,6 +103,13 @@ func (db *DB) paceMerge(ctx context.Context) error {
 	}
 }
 
+// wakeMerger has a merge made in the background.
+func (db *DB) wakeMerger() {
+	if !db.opts.noHelper { // else a test wants nothing to happen by itself
+		db.merger.wake()
+	}
+}
+
 // deferred wakes the merger if there is little room for changes beside leaves, in
 // memory or, once they are merged, in the data file.
 func (db *DB) deferred() {
@@ -113,14 +120,14 @@ func (db *DB) deferred() {
 		db.merger.wakeFor(db.merger.cramped)
 	}
 	if _, full := db.tree.Deferring(); full {
-		db.merger.wake()
+		db.wakeMerger()
 	}
 }
 
 // trimSoon has the log trimmed: by a round, after a merge if that is needed.
 func (db *DB) trimSoon() {
 	if some, _ := db.tree.Deferring(); some {
-		db.merger.wake()
+		db.wakeMerger()
 		return
 	}
 	db.flusher.Kick()
@@ -146,7 +153,9 @@ func (db *DB) merge(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("merge changes into leaves: %w", db.readError(err))
 	}
-	db.flusher.Kick() // the log may be trimmed
+	if !db.opts.noHelper {
+		db.flusher.Kick() // the log may be trimmed
+	}
 	return nil
 }
 

@@ -390,12 +390,14 @@ func (t *Tree) Done() error {
 	return g.reset(t.pages)
 }
 
-// Close gives all memory of the tree back. Nobody may use it any more.
+// Close gives all memory of the tree back. The addresses stay: a reader that is still
+// under way may look, and finds zeros, as in the page table.
 func (t *Tree) Close() error {
 	var errs []error
 	for i := range t.changes.gens {
-		g := &t.changes.gens[i]
-		errs = append(errs, offheap.Release(&g.raw), offheap.Release(&g.mem))
+		if g := &t.changes.gens[i]; g.mem != nil {
+			errs = append(errs, offheap.DropMany([][]byte{g.raw, g.mem}))
+		}
 	}
 	return errors.Join(errs...)
 }
