@@ -125,11 +125,19 @@ func (f *Flusher) Stand(ctx context.Context, n int) error {
 			return nil
 		}
 		f.look()
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for dirty pages to be written: %w", ctx.Err())
+		if err := await(ctx, more); err != nil {
+			return err
 		}
+	}
+}
+
+// await returns when c has something to say, or with the error of ctx.
+func await[T any](ctx context.Context, c <-chan T) error {
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for dirty pages to be written: %w", ctx.Err())
 	}
 }
 
@@ -148,10 +156,8 @@ func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
 	if d := pace(c.free.Load()-int64(n), c.total); d > 0 {
 		t := time.NewTimer(d)
 		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for dirty pages to be written: %w", ctx.Err())
+		if err := await(ctx, t.C); err != nil {
+			return err
 		}
 	}
 	for {
@@ -169,10 +175,8 @@ func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
 			return err
 		}
 		f.Kick()
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for dirty pages to be written: %w", ctx.Err())
+		if err := await(ctx, more); err != nil {
+			return err
 		}
 	}
 }
