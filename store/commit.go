@@ -176,9 +176,9 @@ func (db *DB) begin(ctx context.Context, dirty int, shard uint64) (grant flusher
 }
 
 // apply makes the writes of b in the tree, and returns how many met a key that
-// was there. Long values are staged; they are not open any more. Commit and recovery both call it. An error before anything has
-// changed is an ordinary one; a later one stops the store, whose memory is then
-// neither as before nor as after.
+// was there. Long values are staged, and not open any more afterwards. Commit and
+// recovery both call it. An error before anything has changed is an ordinary one; a
+// later one stops the store, whose memory is then neither as before nor as after.
 func (db *DB) apply(b *Batch) (found int, err error) {
 	staged := b.staged
 	for rest := b.data; len(rest) > 0; {

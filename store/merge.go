@@ -187,6 +187,7 @@ func (db *DB) mergeClosed(ctx context.Context) error {
 	leaves := db.tree.Closed()
 	db.merger.all.Store(int64(len(leaves)))
 	db.merger.left.Store(int64(len(leaves)))
+	defer db.merger.left.Store(0) // however it ends, nobody is paced to it any more
 	most := max(min(mergeLeaves, db.opts.credits()/(2*mergeCredits)), 1)
 	for len(leaves) > 0 {
 		n := min(most, len(leaves))
