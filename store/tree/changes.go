@@ -345,11 +345,6 @@ func (t *Tree) DeferredShare() float64 {
 	return float64(g.used.Load()) / float64(len(g.mem))
 }
 
-// DeferredBytes is how much memory the changes take that are kept beside leaves.
-func (t *Tree) DeferredBytes() int64 {
-	return lentFor(t.changes.gens[0].lent.Load() + t.changes.gens[1].lent.Load())
-}
-
 // Oldest returns an LSN below which all changes are in pages, of a log that stands
 // at lsn. The caller has closed the gate.
 func (t *Tree) Oldest(lsn uint64) uint64 {

@@ -6,51 +6,19 @@ import "faultline/pagemeta"
 // from then on they are in use. existed tells whether key had a value. After an
 // error nothing has changed, and the extents are held.
 func (t *Tree) PutLong(op *Op, key []byte, ref Ref) (existed bool, err error) {
-	return t.layAnew(op, key, func(c *change) (at int, found, ok bool) {
-		c.takes = append(c.takes, ref.Extents...)
-		return c.put(entry{key: key, value: ref.Append(nil), long: true})
-	})
+	return t.putEntry(op, entry{key: key, value: ref.Append(nil), long: true}, ref.Extents)
 }
 
 // deleteLong is Delete for a key that has a long value, whose pages it gives back.
 func (t *Tree) deleteLong(op *Op, key []byte) error {
-	sparse := false
-	err := t.restructure(op, func(c *change) step {
-		var tr trail
-		if s := t.trailTo(key, &tr); s != done {
-			return s
-		}
-		leaf := tr.at(0).id
-		v, s := t.takeLeaf(c, leaf)
-		if s != done {
-			return s
-		}
-		in := t.takeIn(c, leaf)
+	sparse, err := t.layAnew(op, key, func(c *change) (at, more int, ok bool) {
 		more, old := c.runs[0].make(Change{Key: key})
-		if !in || !c.give(&old) {
-			return step{kind: damaged, page: leaf}
-		}
-		c.keys += more
-		r := &c.runs[0]
-		if !r.fits(r.entries) { // what came in beside it is too much
-			return t.planSplit(c, &tr, v, false)
-		}
-		image := c.rewrite(leaf, v)
-		r.lay(image, part{0, len(r.entries)})
-		sparse = leaf != Root && image.sparse()
-		return done
+		return -1, more, c.give(&old)
 	})
 	if err == nil && sparse {
 		_ = t.merge(op, key) // as in Delete
 	}
 	return err
-}
-
-// put puts e into the run of level 0, and gives back what its key had. ok is false if
-// that is damaged.
-func (c *change) put(e entry) (at int, found, ok bool) {
-	at, old, found := c.runs[0].put(e)
-	return at, found, c.give(&old)
 }
 
 // takeLeaf fills the run of level 0 with the entries of a leaf, and returns its

@@ -13,23 +13,35 @@ import "faultline/pagemeta"
 // turn. The root keeps its page: its parts move to new ones, and it becomes
 // their parent.
 func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
-	return t.layAnew(op, key, func(c *change) (at int, found, ok bool) {
-		return c.put(entry{key: key, value: value})
+	return t.putEntry(op, entry{key: key, value: value}, nil)
+}
+
+// putEntry puts e into its leaf, laid out anew; takes are pages that are in use then.
+func (t *Tree) putEntry(op *Op, e entry, takes []Extent) (existed bool, err error) {
+	_, err = t.layAnew(op, e.key, func(c *change) (at, more int, ok bool) {
+		c.takes = append(c.takes, takes...)
+		at, old, found := c.runs[0].put(e)
+		if existed = found; !found {
+			more = 1
+		}
+		return at, more, c.give(&old)
 	})
+	return existed, err
 }
 
 // settle is putAnew without a put: the leaf of key takes in the changes beside it.
 func (t *Tree) settle(op *Op, key []byte) error {
 	op.merges = true
 	defer func() { op.merges = false }()
-	_, err := t.layAnew(op, key, func(*change) (at int, found, ok bool) { return -1, true, true })
+	_, err := t.layAnew(op, key, func(*change) (at, more int, ok bool) { return -1, 0, true })
 	return err
 }
 
-// layAnew lays the leaf of key out anew, with the changes beside it, and what put
-// does to its run: at is where it has put a key, found whether that was there, ok
-// is false if an entry is damaged.
-func (t *Tree) layAnew(op *Op, key []byte, put func(c *change) (at int, found, ok bool)) (existed bool, err error) {
+// layAnew lays the leaf of key out anew, with the changes beside it, and what do does
+// to its run: at is where it has put a key, or -1, more by how many keys there are more,
+// ok is false if an entry is damaged. sparse tells that the leaf should be merged with a
+// neighbour.
+func (t *Tree) layAnew(op *Op, key []byte, do func(c *change) (at, more int, ok bool)) (sparse bool, err error) {
 	err = t.restructure(op, func(c *change) step {
 		var tr trail
 		if s := t.trailTo(key, &tr); s != done {
@@ -42,21 +54,22 @@ func (t *Tree) layAnew(op *Op, key []byte, put func(c *change) (at int, found, o
 		}
 		r := &c.runs[0]
 		in := t.takeIn(c, leaf)
-		at, found, ok := put(c)
+		at, more, ok := do(c)
 		if !in || !ok {
 			return step{kind: damaged, page: leaf}
 		}
-		if existed = found; !existed {
-			c.keys++
-		}
+		c.keys += more
 		if r.fits(r.entries) {
-			r.lay(c.rewrite(leaf, v), part{0, len(r.entries)})
+			image := c.rewrite(leaf, v)
+			r.lay(image, part{0, len(r.entries)})
+			sparse = leaf != Root && image.sparse()
 			return done
 		}
+		sparse = false
 		tail := tr.tail && at == len(r.entries)-1
 		return t.planSplit(c, &tr, v, tail)
 	})
-	return existed, err
+	return sparse, err
 }
 
 // planSplit splits the run of level 0, and of as many levels above as need it.
