@@ -30,7 +30,9 @@
 // When B fails, none of the replies that wait is sent: each may rest on a write
 // that is now in doubt, and a client counts replies, so leaving out some would
 // shift the rest. The client gets one error line and the end of the connection.
-// To it, every command that it has no reply for is in doubt, as after a crash.
+// To it, every command that it has no reply for is in doubt, as after a crash. A write
+// that the store refuses is not in doubt, so its error is sent before the next command
+// is executed: what is in doubt at the end was made up to some command, and not after.
 //
 // When the store has stopped itself (store.ErrStopped) writes answer -MISCONF
 // and the cause. Reads go on, from memory, and no longer wait at B, because

@@ -81,7 +81,7 @@ func cmdDel(c *conn, args [][]byte) {
 	c.batch.WantFound()
 	for _, key := range args[1:] {
 		if err := c.batch.Delete(key); err != nil {
-			c.fail(err)
+			c.refuseWrite(err)
 			return
 		}
 	}
@@ -95,7 +95,7 @@ func cmdDbsize(c *conn, _ [][]byte) { c.out.Int(int64(c.srv.db.Len())) }
 // put adds a write to c.batch, or answers with the error.
 func (c *conn) put(key, value []byte) (ok bool) {
 	if err := c.batch.Put(key, value); err != nil {
-		c.fail(err)
+		c.refuseWrite(err)
 		return false
 	}
 	return true
@@ -106,9 +106,17 @@ func (c *conn) put(key, value []byte) (ok bool) {
 func (c *conn) apply() (ok bool) {
 	lsn, err := c.srv.db.ApplyContext(c.srv.ctx, &c.batch, store.Deferred)
 	if err != nil {
-		c.fail(err)
+		c.refuseWrite(err)
 		return false
 	}
 	c.wrote, c.hasWrote = max(c.wrote, lsn), true
 	return true
+}
+
+// refuseWrite answers a write that was not made, and sends that before the next command:
+// a failed wait for later writes takes back the replies that wait with them, and the
+// client would have to doubt this write too.
+func (c *conn) refuseWrite(err error) {
+	c.fail(err)
+	c.flush()
 }

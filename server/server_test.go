@@ -319,6 +319,43 @@ func TestFailedWait(t *testing.T) {
 	}
 }
 
+// TestRefusedWrite lets the store refuse one write of a pipeline, and fails the wait
+// for the writes around it. The client must learn which write was not made, or it could
+// not tell it from those that are in doubt.
+func TestRefusedWrite(t *testing.T) {
+	full := fmt.Errorf("%w on the disk", store.ErrNoSpace)
+	stopped := fmt.Errorf("%w: write the log: no space left on device", store.ErrStopped)
+	db := &faulty{DB: openStore(t)}
+	srv := New(db, Options{})
+	defer srv.Shutdown(context.Background())
+	applied, refused := 0, false
+	db.onApply = func() error {
+		if applied++; applied == 2 {
+			return full
+		}
+		return nil
+	}
+	db.onDurable = func(store.LSN) error {
+		if refused {
+			return stopped
+		}
+		refused = true // the first wait is that of the refusal
+		return nil
+	}
+	c, _ := pipe(t, srv)
+	c.SendRaw("SET a 1\r\nMSET b 2 c 3\r\nSET d 4\r\nDEL a\r\n")
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, c, "+OK")
+	expect(t, c, "-MISCONF "+full.Error())
+	expect(t, c, "-MISCONF "+stopped.Error())
+	expectEnd(t, c)
+	if applied != 4 {
+		t.Errorf("%d writes came to the store, want 4", applied)
+	}
+}
+
 // TestStopped lets the store refuse writes: they answer -MISCONF with the cause,
 // and the connection goes on to read.
 func TestStopped(t *testing.T) {
