@@ -2,6 +2,7 @@ package flusher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,8 @@ import (
 // nobody waits inside for what only a round can give (as journal_start comes
 // before the page lock). A page that takes more than was foreseen overdraws.
 type credits struct {
-	total int64
-	free  atomic.Int64 // may be negative
+	total atomic.Int64
+	used  atomic.Int64 // how many are out: more than total if they are overdrawn
 	limit atomic.Int64 // how many of total the journal has room for, see UseRoom
 	short atomic.Int64 // operations that wait for more
 	mu    struct {
@@ -27,50 +28,52 @@ type credits struct {
 }
 
 func (c *credits) init(total int) {
-	c.total = int64(total)
-	c.free.Store(c.total)
-	c.limit.Store(c.total)
+	c.total.Store(int64(total))
+	c.limit.Store(int64(total))
 }
 
 // clamp bounds what one operation may reserve, so that two can run.
-func (c *credits) clamp(n int) int { return min(n, int(c.total/2)) }
+func (c *credits) clamp(n int) int { return min(n, int(c.total.Load()/2)) }
+
+// lessen leaves total credits at most.
+func (c *credits) lessen(total int) { c.total.Store(min(c.total.Load(), int64(total))) }
 
 // take takes n credits if floor are left then, and the journal has room for all that
 // are out. It never takes some and gives them back: another who fails meanwhile would
 // wait for a wake-up that does not come.
 func (c *credits) take(n int, floor int64) bool {
 	for {
-		free := c.free.Load()
-		if free-int64(n) < max(floor, c.total-c.limit.Load()) {
+		used := c.used.Load()
+		if used+int64(n) > min(c.total.Load()-floor, c.limit.Load()) {
 			return false
 		}
-		if c.free.CompareAndSwap(free, free-int64(n)) {
+		if c.used.CompareAndSwap(used, used+int64(n)) {
 			return true
 		}
 	}
 }
 
-// used is how many credits are out: more than total if they are overdrawn.
-func (c *credits) used() int64 { return c.total - c.free.Load() }
+// free is how many credits are left; it is negative if they are overdrawn.
+func (c *credits) free() int64 { return c.total.Load() - c.used.Load() }
 
 // limited tells that the journal has no room for n credits more.
 func (c *credits) limited(n int) bool {
 	limit := c.limit.Load()
-	return limit < c.total && c.used()+int64(n) > limit
+	return limit < c.total.Load() && c.used.Load()+int64(n) > limit
 }
 
 // unhurried is what must be left so that nobody is slowed down.
-func (c *credits) unhurried() int64 { return c.total / paceShare }
+func (c *credits) unhurried() int64 { return c.total.Load() / paceShare }
 
 func (c *credits) give(n int) {
-	c.free.Add(int64(n))
+	c.used.Add(-int64(n))
 	if c.short.Load() > 0 {
 		c.wake()
 	}
 }
 
 // low tells that a round should start.
-func (c *credits) low() bool { return c.free.Load() < c.total/2 }
+func (c *credits) low() bool { return c.free() < c.total.Load()/2 }
 
 func (c *credits) wake() {
 	c.mu.Lock()
@@ -121,7 +124,7 @@ func (f *Flusher) Stand(ctx context.Context, n int) error {
 		if err := f.Err(); err != nil {
 			return err
 		}
-		if c.free.Load()-int64(min(n, int(c.total/8))) >= c.total*3/8 {
+		if total := c.total.Load(); c.free()-min(int64(n), total/8) >= total*3/8 {
 			return nil
 		}
 		f.look()
@@ -141,6 +144,10 @@ func await[T any](ctx context.Context, c <-chan T) error {
 	}
 }
 
+// errLessened tells that there are no longer so many credits that one operation may
+// have as many as it waits for.
+var errLessened = errors.New("fewer credits")
+
 // awaitCredits takes n credits when they are short: it asks for a round, pauses,
 // and waits as long as there are none.
 func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
@@ -153,7 +160,7 @@ func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
 	c := &f.credits
 	c.short.Add(1)
 	defer c.short.Add(-1)
-	if d := pace(c.free.Load()-int64(n), c.total); d > 0 {
+	if d := pace(c.free()-int64(n), c.total.Load()); d > 0 {
 		t := time.NewTimer(d)
 		defer t.Stop()
 		if err := await(ctx, t.C); err != nil {
@@ -168,6 +175,9 @@ func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
 		err := f.growJournal(n, 0)
 		if c.take(n, 0) {
 			return nil
+		}
+		if n > c.clamp(n) {
+			return errLessened
 		}
 		// On a full disk a round can still make room, if the journal is not too short
 		// even for these alone.

@@ -40,7 +40,7 @@ func TestAwaitCredits(t *testing.T) {
 		f := &Flusher{Config: Config{FS: disk.OS}, kick: make(chan struct{}, 1)}
 		f.credits.init(64)
 		f.gate.init()
-		f.credits.free.Add(-int64(held)) // dirty pages
+		f.credits.used.Add(int64(held)) // dirty pages
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			n, err := f.Begin(context.Background(), 32, 1)
@@ -52,7 +52,7 @@ func TestAwaitCredits(t *testing.T) {
 		})
 		f.credits.give(held) // a round has written them
 		wg.Wait()
-		if free := f.credits.free.Load(); free != 64 {
+		if free := f.credits.free(); free != 64 {
 			t.Fatalf("%d credits at the end, want 64", free)
 		}
 	}
@@ -65,7 +65,7 @@ func TestAwaitCreditsEnds(t *testing.T) {
 	f := &Flusher{kick: make(chan struct{}, 1)}
 	f.credits.init(64)
 	f.gate.init()
-	f.credits.free.Add(-64)
+	f.credits.used.Add(64)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := f.Begin(ctx, 8, 0); !errors.Is(err, context.Canceled) {
@@ -80,7 +80,7 @@ func TestAwaitCreditsEnds(t *testing.T) {
 	})
 	f.Stop(cause)
 	wg.Wait()
-	if free := f.credits.free.Load(); free != 0 {
+	if free := f.credits.free(); free != 0 {
 		t.Fatalf("%d credits, want 0", free)
 	}
 	select {

@@ -37,13 +37,14 @@ type Cut struct {
 // Config is what a Flusher is made of.
 type Config struct {
 	FS       disk.FS
-	Dir      string        // has the files data, rounds and journal
-	Capacity int           // pages that there can be: address space
-	Memory   int64         // bytes of pages, tables about them and images; 0: no bound
-	Credits  int           // pages that may be Dirty, Frozen or in Flight
-	Interval time.Duration // a round starts at the latest this long after the last; 0: no timer
-	TrapOnly bool          // see pagemeta.Config
-	ReadOnly bool          // nothing is written; what a journal holds is kept in memory
+	Dir      string                          // has the files data, rounds and journal
+	Capacity int                             // pages that there can be: address space
+	Memory   int64                           // bytes of pages, tables about them and images; 0: no bound
+	Credits  int                             // pages that may be Dirty, Frozen or in Flight
+	Lessen   func(pages int64) (credits int) // how many of them with so many pages of data; nil: all
+	Interval time.Duration                   // a round starts at the latest this long after the last; 0: no timer
+	TrapOnly bool                            // see pagemeta.Config
+	ReadOnly bool                            // nothing is written; what a journal holds is kept in memory
 }
 
 // A Flusher owns the pages: it keeps the journal metadata of those that are
@@ -133,6 +134,11 @@ func Open(c Config) (f *Flusher, empty bool, err error) {
 	if empty, err = f.recover(); err != nil {
 		return nil, false, err
 	}
+	size, err := f.data.Size()
+	if err != nil {
+		return nil, false, err
+	}
+	f.lessen(size / pagemeta.PageBytes)
 	if c.ReadOnly {
 		return f, empty, nil // what was recovered is read from the images
 	}
@@ -232,6 +238,9 @@ func (f *Flusher) Begin(ctx context.Context, n int, shard uint64) (Grant, error)
 	if err := f.takeCredits(ctx, g.credits); err != nil {
 		if g.extra > 0 {
 			f.endExtra(g.extra)
+		}
+		if err == errLessened {
+			return f.Begin(ctx, n, shard)
 		}
 		return Grant{}, err
 	}

@@ -74,7 +74,7 @@ func (f *Flusher) Mkwrite(id pagemeta.PageID, head uint32, frozen *pagemeta.Page
 	if frozen != nil {
 		*f.journal.image(f.heads.slot(head)) = *frozen
 	}
-	f.credits.free.Add(-1)
+	f.credits.used.Add(1)
 	if f.credits.low() {
 		f.look()
 	}

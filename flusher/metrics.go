@@ -51,8 +51,8 @@ func (f *Flusher) Metrics() Metrics {
 		LastPause:    time.Duration(m.pause.Load()),
 		MaxPause:     time.Duration(m.pauseMax.Load()),
 		Paced:        time.Duration(m.paced.Load()),
-		CreditsFree:  f.credits.free.Load(),
-		CreditsTotal: f.credits.total,
+		CreditsFree:  f.credits.free(),
+		CreditsTotal: f.credits.total.Load(),
 		Room:         f.room.pages.Load(),
 	}
 }

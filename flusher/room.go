@@ -151,11 +151,19 @@ func (f *Flusher) growTo(pages int64) error {
 		return err
 	}
 	r.pages.Store(pages)
+	f.lessen(pages)
 	f.setLimit()
 	if r.mu.space != nil {
 		r.mu.space.SetRoom(int(pages))
 	}
 	return nil
+}
+
+// lessen takes credits away whose memory the tables of so many pages of data need.
+func (f *Flusher) lessen(pages int64) {
+	if f.Lessen != nil && !f.ReadOnly {
+		f.credits.lessen(f.Lessen(pages))
+	}
 }
 
 // allocate gives file blocks for its first size bytes, or leaves it as it was.
@@ -184,7 +192,7 @@ func journalBytes(changed, pages int64) int64 {
 func (f *Flusher) setLimit() {
 	r := &f.room
 	pages := r.pages.Load()
-	least, most := int64(0), f.credits.total+r.mu.extra+1 // most is too much, for sure
+	least, most := int64(0), f.credits.total.Load()+r.mu.extra+1 // most is too much, for sure
 	for most-least > 1 {
 		if n := (least + most) / 2; journalBytes(n, pages) <= r.mu.journal {
 			least = n
@@ -224,9 +232,9 @@ func (f *Flusher) growJournal(n, extra int) error {
 		return err
 	}
 	r.mu.extra += int64(extra)
-	need := min(c.used()+int64(n), c.total) + r.mu.extra
+	need := min(c.used.Load()+int64(n), c.total.Load()) + r.mu.extra
 	if extra > 0 {
-		need = c.total + r.mu.extra
+		need = c.total.Load() + r.mu.extra
 	}
 	pages := r.pages.Load()
 	err := f.growJournalTo(need+need/4, pages)

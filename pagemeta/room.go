@@ -6,9 +6,9 @@ import (
 )
 
 // TableBytes is what is kept of each page of the file whether or not it is in
-// memory: a meta, an entry of the kernel's page table, a round of the owner's, and
-// a bit here and there.
-const TableBytes = int64(unsafe.Sizeof(meta{})) + 8 + 4 + 1
+// memory: a meta, an entry of the kernel's page table, a round and a place of the
+// owner's, and a bit here and there.
+const TableBytes = int64(unsafe.Sizeof(meta{})) + 8 + 4 + 4 + 1
 
 // room is the account of a table's memory, Config.Memory.
 type room struct {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"sort"
 
 	"faultline/pagemeta"
 	"faultline/store/wal"
@@ -19,13 +20,15 @@ import (
 //	clean   the rest: pages that are in memory because they are read
 //
 // From tables on it is one account, of package pagemeta: what some do not use the
-// others have. The smallest budget is the one that leaves minClean.
+// others have. As the file grows, tables take what the three after them must do
+// without (spare): half of the account at most, and the file can become as large as
+// tables of that size allow.
 const (
 	heapShare   = 8        // of the budget
-	changeShare = 4        // of the budget
 	minHeap     = 1 << 20  // bytes
 	maxHeap     = 64 << 20 // bytes
 	minClean    = 1 << 20  // bytes
+	changeShare = 4        // of the budget, at most
 )
 
 func heapBytes(budget int64) int64 { return min(max(budget/heapShare, minHeap), maxHeap) }
@@ -50,14 +53,28 @@ func (o *Options) roomMemory() int64 {
 	return o.pagesMemory()
 }
 
-// forTables is what is left for tables at most.
+// forTables is what tables may take at most.
 func (o *Options) forTables() int64 {
-	return o.pagesMemory() - 2*o.DirtyBudget - o.changeBytes() - minClean
+	n := o.pagesMemory()
+	return min(n/2, n-2*minCredits*pagemeta.PageBytes-minClean)
 }
 
-// changeBytes is the most that the change buffer takes.
-func (o *Options) changeBytes() int64 {
-	return max(0, min(o.MemoryBudget/changeShare, o.pagesMemory()-2*o.DirtyBudget-2*minClean))
+// spare is what a file of so many pages leaves for dirty pages, images and changes.
+func (o *Options) spare(pages int64) int64 {
+	return max(o.pagesMemory()-pages*pagemeta.TableBytes-minClean, 0)
+}
+
+// credits is how many pages may be changed, of a file of so many: they and their images
+// have half of the spare memory.
+func (o *Options) credits(pages int64) int {
+	return int(max(min(o.DirtyBudget, o.spare(pages)/4)/pagemeta.PageBytes, minCredits))
+}
+
+// changeBytes is the most that the change buffer takes, beside a file of so many pages:
+// three quarters of what is left then.
+func (o *Options) changeBytes(pages int64) int64 {
+	left := o.spare(pages) - 2*int64(o.credits(pages))*pagemeta.PageBytes
+	return max(min(o.MemoryBudget/changeShare, left*3/4), 0)
 }
 
 // maxPages is less than the numbers that the flusher gives to pages of its own.
@@ -79,17 +96,17 @@ func (o *Options) fits(pages int64) error {
 	if need <= o.MemoryBudget {
 		return nil
 	}
-	return fmt.Errorf("%w: %d bytes for %d pages of data: want %d at least (dirty budget %d)",
-		ErrBudget, o.MemoryBudget, pages, need, o.DirtyBudget)
+	return fmt.Errorf("%w: %d bytes for %d pages of data: want %d at least",
+		ErrBudget, o.MemoryBudget, pages, need)
 }
 
 // budgetFor is the smallest budget with which there can be so many pages, or the one
 // that there is if that is enough.
 func (o *Options) budgetFor(pages int64) int64 {
-	missing := pages*pagemeta.TableBytes - o.forTables()
-	if missing <= 0 {
-		return o.MemoryBudget
-	}
-	const fraction = heapShare // of what is added, the heap gets one part in so many
-	return o.MemoryBudget + missing*fraction/(fraction-1) + 1
+	missing := sort.Search(1<<50, func(n int) bool {
+		larger := *o
+		larger.MemoryBudget += int64(n)
+		return larger.forTables() >= pages*pagemeta.TableBytes
+	})
+	return o.MemoryBudget + int64(missing)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,8 @@ import (
 
 // Writes to leaves that are not in memory are kept beside them (store/tree,
 // changes.go). When there is little room for more, or the log is kept for them, or
-// someone waits for a checkpoint, the merger has their leaves take them in, in the
-// order of the file: as writes like any other, but that the log has them already.
+// someone waits for a checkpoint, the merger has their leaves take them in, zone by
+// zone of the file: as writes like any other, but that the log has them already.
 type merger struct {
 	sync.Mutex // who merges
 	kick       chan struct{}
@@ -23,7 +24,7 @@ type merger struct {
 	quit       chan struct{}
 	ended      chan struct{}
 
-	all, left atomic.Int64 // leaves of the running merge
+	busy atomic.Bool // there will be room soon
 }
 
 // mergeLeaves is how many leaves are done in one stay inside the gate.
@@ -49,7 +50,7 @@ func (m *merger) start(db *DB) {
 			case <-m.cramped:
 				db.roomier()
 			case <-m.kick:
-				_ = db.merge(context.Background()) // what it leaves, the log has
+				_ = db.mergeSome(context.Background()) // what it leaves, the log has
 			}
 		}
 	}()
@@ -81,19 +82,24 @@ func (db *DB) roomier() {
 	}
 }
 
-// mergePace is how long a writer pauses that is ahead of the merge, which takes a
-// few dozen changes in meanwhile.
-const mergePace = time.Millisecond
+const (
+	// paceMergeFrom is the share of the memory for changes from which on writers are
+	// slowed down.
+	paceMergeFrom = 0.85
+	// paceMergeMost is the pause of one write when there is no memory left: a few
+	// dozen changes are taken in meanwhile.
+	paceMergeMost = 2 * time.Millisecond
+)
 
 // paceMerge slows writers down to what is merged, so that they do not find the
-// buffer full one day, and every write has a leaf to read: as much of the open
-// generation may be used as of the closed one is done.
+// buffer full one day, and every write has a leaf to read.
 func (db *DB) paceMerge(ctx context.Context) error {
-	all, left := db.merger.all.Load(), db.merger.left.Load()
-	if left == 0 || db.tree.DeferredShare() < 1.05-float64(left)/float64(all) {
+	share := db.tree.DeferredShare()
+	if share < paceMergeFrom || !db.merger.busy.Load() {
 		return nil
 	}
-	t := time.NewTimer(mergePace)
+	part := min((share-paceMergeFrom)/(1-paceMergeFrom), 1)
+	t := time.NewTimer(time.Duration(part * float64(paceMergeMost)))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -133,6 +139,28 @@ func (db *DB) trimSoon() {
 	db.flusher.Kick()
 }
 
+// mergeSome merges what there is little room for, and what the log is kept for too
+// long: changes that are older than half of what it may grow to.
+func (db *DB) mergeSome(ctx context.Context) error {
+	m := &db.merger
+	m.Lock()
+	defer m.Unlock()
+	m.busy.Store(true)
+	defer m.busy.Store(false)
+	for _, full := db.tree.Deferring(); full; _, full = db.tree.Deferring() {
+		if err := db.mergeZones(ctx, []int{db.tree.Fullest()}); err != nil {
+			return err
+		}
+	}
+	reached, most := db.reached(), uint64(db.opts.LogBytes)
+	if reached <= db.cutLSN.Load()+most {
+		return nil
+	}
+	err := db.mergeZones(ctx, db.tree.ZonesBefore(nil, reached-most/2))
+	db.flusher.Kick()
+	return err
+}
+
 // merge has all leaves take in the changes that were beside them at the call.
 func (db *DB) merge(ctx context.Context) error {
 	if some, _ := db.tree.Deferring(); !some {
@@ -140,23 +168,42 @@ func (db *DB) merge(ctx context.Context) error {
 	}
 	db.merger.Lock()
 	defer db.merger.Unlock()
-	err := db.mergeClosed(ctx) // what an earlier merge has left
-	if err == nil {
-		err = db.flusher.Exclusive(func() error {
-			db.tree.Turn(db.reached())
-			return nil
-		})
-	}
-	if err == nil {
-		err = db.mergeClosed(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("merge changes into leaves: %w", db.readError(err))
-	}
+	err := db.mergeZones(ctx, db.tree.ZonesBefore(nil, math.MaxUint64))
 	if !db.opts.noHelper {
 		db.flusher.Kick() // the log may be trimmed
 	}
-	return nil
+	return err
+}
+
+// mergeZones merges the changes that zones have. It goes on after a leaf that cannot
+// be read, or split, and returns the first error. The caller has the merger.
+func (db *DB) mergeZones(ctx context.Context, zones []int) error {
+	var failed error
+	note := func(err error) (end bool) {
+		if failed == nil && err != nil {
+			failed = fmt.Errorf("merge changes into leaves: %w", db.readError(err))
+		}
+		return ctx.Err() != nil || db.flusher.Err() != nil
+	}
+	for _, z := range zones { // what an earlier merge has left
+		if db.tree.Closed(z) && note(db.mergeZone(ctx, z)) {
+			return failed
+		}
+	}
+	if note(db.flusher.Exclusive(func() error {
+		for _, z := range zones {
+			db.tree.Turn(z, db.reached())
+		}
+		return nil
+	})) {
+		return failed
+	}
+	for _, z := range zones {
+		if note(db.mergeZone(ctx, z)) {
+			break
+		}
+	}
+	return failed
 }
 
 // absorb has leaves take in their changes, and returns the first error.
@@ -180,15 +227,12 @@ func (db *DB) absorb(ctx context.Context, leaves []pagemeta.PageID) (failed erro
 	return failed
 }
 
-// mergeClosed merges the closed generation. A leaf that cannot be read, or split,
-// keeps its changes, and with them the generation and the log.
-func (db *DB) mergeClosed(ctx context.Context) error {
+// mergeZone has the leaves of a zone take in their changes. One that cannot be read,
+// or split, keeps them, and with them what the zone has closed, and the log.
+func (db *DB) mergeZone(ctx context.Context, zone int) error {
 	var failed error
-	leaves := db.tree.Closed()
-	db.merger.all.Store(int64(len(leaves)))
-	db.merger.left.Store(int64(len(leaves)))
-	defer db.merger.left.Store(0) // however it ends, nobody is paced to it any more
-	most := max(min(mergeLeaves, db.opts.credits()/(2*mergeCredits)), 1)
+	leaves := db.tree.Leaves(zone)
+	most := max(min(mergeLeaves, int(db.flusher.Metrics().CreditsTotal)/(2*mergeCredits)), 1)
 	for len(leaves) > 0 {
 		n := min(most, len(leaves))
 		err := db.absorb(ctx, leaves[:n])
@@ -208,10 +252,9 @@ func (db *DB) mergeClosed(ctx context.Context) error {
 			failed = err
 		}
 		leaves = leaves[n:]
-		db.merger.left.Store(int64(len(leaves)))
 	}
 	if failed != nil {
 		return failed
 	}
-	return db.tree.Done()
+	return db.tree.Done(zone)
 }

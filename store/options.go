@@ -36,7 +36,7 @@ type Options struct {
 	// MemoryBudget bounds all memory that the store uses, in bytes, whatever its
 	// size on disk: pages in memory, tables about pages, the images of a flush
 	// round, the buffers of the log, and what the store has on the Go heap. Tables
-	// take 0.7 % of the size on disk. Default 0: half of the machine's memory.
+	// take 0.8 % of the size on disk. Default 0: half of the machine's memory.
 	MemoryBudget int64
 
 	// DirtyBudget bounds the pages that are changed and not yet in the data
@@ -44,7 +44,8 @@ type Options struct {
 	// round starts at half of it, and writers are slowed down when less than a
 	// quarter is left. Larger: fewer writes of the same page, but a longer freeze,
 	// 0.2 to 0.4 us a page. Default 0: a quarter of MemoryBudget, or 1 GiB if that
-	// is less. The most is a third.
+	// is less; the most is a third. Whatever it is, dirty pages and images get no more
+	// than half of what the tables leave.
 	DirtyBudget int64
 
 	// LogBytes is how much the log may grow before a flush round starts. It
@@ -128,5 +129,3 @@ func validSegment(bytes int64) bool {
 
 // minCredits is enough for two operations that split every level.
 const minCredits = 256
-
-func (o *Options) credits() int { return int(o.DirtyBudget / pagemeta.PageBytes) }

@@ -20,9 +20,10 @@ func (db *DB) recover() error {
 	db.cutLSN.Store(from)
 	db.replayed.Store(from)
 	if !db.opts.ReadOnly { // where nothing is written, nothing can be merged
-		if err := db.tree.Defer(db.opts.changeBytes(), from); err != nil {
+		if err := db.tree.Defer(db.opts.changeBytes(0), from); err != nil {
 			return err
 		}
+		db.tree.DeferLess(db.opts.changeBytes(int64(db.super.tree.Pages)))
 	}
 	db.flusher.Start(flusherLog{db.log}, db.cut, db.tree.EndRound)
 	db.merger.start(db)

@@ -18,7 +18,17 @@ func (db *DB) useRoom() error {
 		return nil
 	}
 	db.tree.SetRoom(db.tree.End())
-	return db.flusher.UseRoom(db.tree)
+	return db.flusher.UseRoom(dataFile{db})
+}
+
+// dataFile is the store for the flusher, which makes room in it.
+type dataFile struct{ *DB }
+
+func (f dataFile) Trim() error { return f.tree.Trim() }
+
+func (f dataFile) SetRoom(pages int) bool {
+	f.tree.DeferLess(f.opts.changeBytes(int64(pages)))
+	return f.tree.SetRoom(pages)
 }
 
 // reserveLog makes room in the log for a record of n bytes; urgent is for what a full

@@ -5,7 +5,8 @@ import "faultline/pagemeta"
 // defers tells whether a write to leaf id may be kept beside it instead of having
 // the leaf read.
 func (t *Tree) defers(op *Op, id pagemeta.PageID) bool {
-	return !t.scarce.Load() && t.left.Load() >= int64(t.owed()+minLeft) && id != Root && t.changes.gens[0].mem != nil && !op.Found && t.pages.State(id) == pagemeta.Absent
+	return t.changes.on() && !op.Found && id != Root && t.pages.State(id) == pagemeta.Absent &&
+		!t.scarce.Load() && t.left.Load() >= int64(t.owed()+minLeft)
 }
 
 // tryDefer puts a change beside leaf id, which had version v when its parent was

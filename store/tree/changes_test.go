@@ -11,8 +11,8 @@ import (
 )
 
 // TestChanges puts and deletes at random beside a few leaves, and compares what the
-// buffer says with maps: key by key, and leaf by leaf, over both generations; full
-// ones turn, are forgotten leaf by leaf, and are given back.
+// buffer says with maps: key by key, and leaf by leaf; the fullest zone turns when there
+// is little room, is forgotten leaf by leaf, and given back.
 func TestChanges(t *testing.T) {
 	tr, _ := newTree(t, 100, false)
 	rng := rand.New(rand.NewPCG(campaign.Seed(t), 1))
@@ -47,8 +47,9 @@ func TestChanges(t *testing.T) {
 		}
 		if _, full := tr.Deferring(); full {
 			turns++
-			tr.Turn(uint64(n))
-			for _, leaf := range tr.Closed() {
+			zone := tr.Fullest()
+			tr.Turn(zone, uint64(n))
+			for _, leaf := range tr.Leaves(zone) {
 				c.forget(leaf)
 				for p := range want {
 					if p.leaf == leaf {
@@ -56,7 +57,7 @@ func TestChanges(t *testing.T) {
 					}
 				}
 			}
-			if err := tr.Done(); err != nil {
+			if err := tr.Done(zone); err != nil {
 				t.Fatal(err)
 			}
 		}

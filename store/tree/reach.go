@@ -61,13 +61,12 @@ func (c *changes) fits(r *reached, leaf pagemeta.PageID, bytes int) bool {
 	if r.beside == nil {
 		r.beside = map[pagemeta.PageID]int{}
 	}
-	g := &c.gens[c.open.Load()]
 	have, counted := r.beside[leaf]
 	if !counted {
-		have = g.weight(leaf)
+		have = c.weight(leaf)
 	}
 	size := recordBytes(bytes)
-	if bytes > maxDeferred || have+size > maxBeside || !g.hasRoom(r.bytes+size, len(r.beside)+1) {
+	if bytes > maxDeferred || have+size > maxBeside || !c.hasRoom(r.bytes+size, len(r.beside)+1) {
 		return false
 	}
 	r.beside[leaf] = have + size

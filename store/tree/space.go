@@ -110,7 +110,7 @@ func (s *space) lack(n int) error {
 // accepted, and must be merged. A split each, and one above in so many; what is kept
 // for recovery does for leaves that are split twice.
 func (t *Tree) owed() int {
-	n := int(t.changes.gens[0].count.Load() + t.changes.gens[1].count.Load())
+	n := int(t.changes.leaves.Load())
 	return n + n/32
 }
 
@@ -142,7 +142,7 @@ const (
 // Cramped tells that there should be room for more pages soon, and returns how many.
 // Without it changes are no longer kept beside leaves.
 func (t *Tree) Cramped() (n int, cramped bool) {
-	return fewLeft, t.changes.gens[0].mem != nil && !t.scarce.Load() && t.left.Load()-int64(t.owed()) < fewLeft/2
+	return fewLeft, t.changes.on() && !t.scarce.Load() && t.left.Load()-int64(t.owed()) < fewLeft/2
 }
 
 // KeepSpare keeps a few pages of those that there can be for the next recovery.
