@@ -212,7 +212,6 @@ func (db *DB) absorb(ctx context.Context, leaves []pagemeta.PageID) (failed erro
 	if err := db.flusher.Stand(ctx, n); err != nil {
 		return err
 	}
-	db.tree.AskMany(leaves)
 	grant, err := db.flusher.Begin(ctx, n, 0)
 	if err != nil {
 		return err
@@ -233,8 +232,13 @@ func (db *DB) mergeZone(ctx context.Context, zone int) error {
 	var failed error
 	leaves := db.tree.Leaves(zone)
 	most := max(min(mergeLeaves, int(db.flusher.Metrics().CreditsTotal)/(2*mergeCredits)), 1)
+	var ahead readAhead
+	ahead.begin(db.tree, leaves[:min(most, len(leaves))])
+	defer func() { ahead.wait() }()
 	for len(leaves) > 0 {
 		n := min(most, len(leaves))
+		ahead.wait()
+		ahead.begin(db.tree, leaves[n:min(2*n, len(leaves))])
 		err := db.absorb(ctx, leaves[:n])
 		if errors.Is(err, tree.ErrNoRoom) {
 			if err = db.makeRoom(mergeLeaves); err == nil {
@@ -258,3 +262,18 @@ func (db *DB) mergeZone(ctx context.Context, zone int) error {
 	}
 	return db.tree.Done(zone)
 }
+
+// A readAhead has leaves read that are merged next, while those before take their
+// changes in.
+type readAhead struct{ ended chan struct{} }
+
+func (a *readAhead) begin(t *tree.Tree, leaves []pagemeta.PageID) {
+	ended := make(chan struct{})
+	a.ended = ended
+	go func() {
+		defer close(ended)
+		t.AskMany(leaves)
+	}()
+}
+
+func (a *readAhead) wait() { <-a.ended }
