@@ -78,7 +78,7 @@ func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) (LSN, er
 	if b.n == 0 {
 		return db.LSN(), db.usable()
 	}
-	if err := db.paceMerge(ctx); err != nil {
+	if err := db.paceMerge(ctx, len(b.data)); err != nil {
 		return 0, err
 	}
 	lsn, err := db.commit(ctx, b)

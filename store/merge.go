@@ -86,26 +86,31 @@ const (
 	// paceMergeFrom is the share of the memory for changes from which on writers are
 	// slowed down.
 	paceMergeFrom = 0.85
-	// paceMergeMost is the pause of one write when there is no memory left: a few
-	// dozen changes are taken in meanwhile.
+	// paceMergeMost is the pause of a write that takes the last of it: a few dozen
+	// changes are taken in meanwhile.
 	paceMergeMost = 2 * time.Millisecond
 )
 
-// paceMerge slows writers down to what is merged, so that they do not find the
-// buffer full one day, and every write has a leaf to read.
-func (db *DB) paceMerge(ctx context.Context) error {
-	share := db.tree.DeferredShare()
-	if share < paceMergeFrom || !db.merger.busy.Load() {
-		return nil
-	}
-	part := min((share-paceMergeFrom)/(1-paceMergeFrom), 1)
-	t := time.NewTimer(time.Duration(part * float64(paceMergeMost)))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for changes to be merged: %w", ctx.Err())
+// paceMerge slows down a write of so many bytes to what is merged, so that writers do
+// not find the buffer full one day, and every write has a leaf to read. It returns at
+// once if no merge is under way.
+func (db *DB) paceMerge(ctx context.Context, bytes int) error {
+	for {
+		share := db.tree.DeferredShare(bytes)
+		if share < paceMergeFrom || !db.merger.busy.Load() {
+			return nil
+		}
+		part := min((share-paceMergeFrom)/(1-paceMergeFrom), 1)
+		t := time.NewTimer(time.Duration(part * float64(paceMergeMost)))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("wait for changes to be merged: %w", ctx.Err())
+		}
+		if part < 1 {
+			return nil
+		}
 	}
 }
 

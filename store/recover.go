@@ -99,6 +99,9 @@ func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 		return err
 	}
 	defer db.unstage(b)
+	if err := db.paceMerge(context.Background(), len(b.data)); err != nil {
+		return err
+	}
 	if err := db.stage(context.Background(), b); err != nil {
 		return err
 	}

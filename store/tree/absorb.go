@@ -3,10 +3,11 @@ package tree
 import "faultline/pagemeta"
 
 // defers tells whether a write to leaf id may be kept beside it instead of having
-// the leaf read.
+// the leaf read. What the leaf may need one day comes out of what op was promised, of
+// which this write uses nothing then.
 func (t *Tree) defers(op *Op, id pagemeta.PageID) bool {
 	return t.changes.on() && !op.Found && id != Root && t.pages.State(id) == pagemeta.Absent &&
-		!t.scarce.Load() && t.left.Load() >= int64(t.owed()+minLeft)
+		!t.scarce.Load() && t.left.Load()+int64(op.pages) >= int64(t.owed()+minLeft)
 }
 
 // tryDefer puts a change beside leaf id, which had version v when its parent was

@@ -109,9 +109,10 @@ func (c *changes) reserve(leaf pagemeta.PageID, n int) int {
 	return z.open.take(n, &c.chunks)
 }
 
-// hasRoom tells whether there is memory for records of n bytes beside so many leaves.
-func (c *changes) hasRoom(n, leaves int) bool {
-	return c.on() && c.free() >= 2*n/c.size+min(leaves, len(c.zones))
+// hasRoom tells whether there is memory for records of n bytes in so many zones, each
+// of which may leave the end of a chunk unused.
+func (c *changes) hasRoom(n, zones int) bool {
+	return c.on() && c.free() >= n/(c.size-recordBytes(maxDeferred))+zones
 }
 
 // recordBytes is what a record takes of a key and a value of so many bytes.
@@ -230,14 +231,22 @@ func (c *changes) forget(leaf pagemeta.PageID) {
 // Deferring tells whether changes are kept beside leaves now, and whether zones should
 // be merged, so that there is room for more.
 func (t *Tree) Deferring() (some, full bool) {
-	return t.changes.taken.Load() > 0, t.changes.share() > fullShare
+	return t.changes.taken.Load() > 0, t.DeferredShare(0) > fullShare
 }
 
 // fullShare is how much of the memory is taken when zones should be merged.
 const fullShare = 0.75
 
-// DeferredShare is how much of the memory for changes is taken, 1 being all of it.
-func (t *Tree) DeferredShare() float64 { return t.changes.share() }
+// DeferredShare is how much of the memory for changes would be taken, 1 being all of
+// it, if a write of so many bytes, or an eighth of the memory, were kept there.
+func (t *Tree) DeferredShare(bytes int) float64 {
+	c := &t.changes
+	limit := c.limit.Load()
+	if limit <= 0 {
+		return 0
+	}
+	return float64(c.taken.Load()+min(int64(bytes/c.size), limit/8)) / float64(limit)
+}
 
 // Close gives all memory of the tree back. The addresses stay: a reader that is still
 // under way may look, and finds zeros, as in the page table.

@@ -79,12 +79,3 @@ func (c *chunks) give(list []int) error {
 
 // free is how many chunks may still be taken.
 func (c *chunks) free() int { return int(c.limit.Load() - c.taken.Load()) }
-
-// share is how much of the memory is taken, 1 being all of it.
-func (c *chunks) share() float64 {
-	limit := c.limit.Load()
-	if limit <= 0 {
-		return 0
-	}
-	return float64(c.taken.Load()) / float64(limit)
-}

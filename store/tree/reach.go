@@ -11,12 +11,13 @@ import (
 type reached struct {
 	beside map[pagemeta.PageID]int // bytes beside each leaf, once all are made
 	bytes  int                     // of records, of all leaves
+	zones  uint64                  // that these are in, a bit each
 }
 
 // BeginReach begins the calls of Reach for op.
 func (t *Tree) BeginReach(op *Op) {
 	clear(op.reached.beside)
-	op.reached.bytes = 0
+	op.reached.bytes, op.reached.zones = 0, 0
 }
 
 // Reach sees to it that op can put valueBytes to key, or delete it, without a word
@@ -66,11 +67,12 @@ func (c *changes) fits(r *reached, leaf pagemeta.PageID, bytes int) bool {
 		have = c.weight(leaf)
 	}
 	size := recordBytes(bytes)
-	if bytes > maxDeferred || have+size > maxBeside || !c.hasRoom(r.bytes+size, len(r.beside)+1) {
+	if bytes > maxDeferred || have+size > maxBeside || !c.hasRoom(r.bytes+size, bits.OnesCount64(r.zones)+1) {
 		return false
 	}
 	r.beside[leaf] = have + size
 	r.bytes += size
+	r.zones |= 1 << (leaf >> c.shift)
 	return true
 }
 

@@ -30,6 +30,9 @@ type zone struct {
 // zonesMost is how many zones a file has that is as large as it can become.
 const zonesMost = 64
 
+// A set of zones is a word.
+const _ = uint(64 - zonesMost)
+
 // A heap is memory that only grows, in chunks.
 type heap struct {
 	chunks    []int // where they begin; the last one is not full
