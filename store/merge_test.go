@@ -158,3 +158,41 @@ func scanned(t *testing.T, db *DB, want map[string]string, w, writers int, k str
 	}
 	return true
 }
+
+// TestBatchBeside makes a batch of writes all over a store that is larger than its
+// memory: they must be kept beside their leaves, and not have them read.
+func TestBatchBeside(t *testing.T) {
+	watchdog(t)
+	const keys, writes = 100_000, 2000
+	db := open(t, t.TempDir(), leanOptions())
+	key := func(i int) []byte { return fmt.Appendf(nil, "key%06d", i) }
+	filler := []byte(strings.Repeat("v", 150))
+	var b Batch
+	for i := range keys {
+		if err := b.Put(key(i), filler); err != nil {
+			t.Fatal(err)
+		}
+		if b.Len() == 1000 {
+			if _, err := db.Apply(&b, Deferred); err != nil {
+				t.Fatal(err)
+			}
+			b.Reset()
+		}
+	}
+	if err := db.Checkpoint(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(campaign.Seed(t), 1))
+	for range writes {
+		if err := b.Put(key(rng.IntN(keys)), filler); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := db.Metrics().Pages.Loads
+	if _, err := db.Apply(&b, Deferred); err != nil {
+		t.Fatal(err)
+	}
+	if loads := db.Metrics().Pages.Loads - before; loads > writes/4 {
+		t.Errorf("%d pages loaded for %d writes", loads, writes)
+	}
+}
