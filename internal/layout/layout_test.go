@@ -50,7 +50,8 @@ var arrows = map[string][]string{
 		"cmd/kvbench/internal/bench", "cmd/kvbench/internal/cgroup", "cmd/kvbench/internal/engine", "cmd/kvbench/internal/faults", "cmd/kvbench/internal/ltm",
 	},
 	"cmd/kvbench/internal/bench": {
-		"cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/keys", "cmd/kvbench/internal/table", "store",
+		"cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/keys", "cmd/kvbench/internal/progress",
+		"cmd/kvbench/internal/table", "store",
 	},
 	"cmd/kvbench/internal/cgroup": nil,
 	"cmd/kvbench/internal/engine": {"store"},
@@ -61,10 +62,12 @@ var arrows = map[string][]string{
 	"cmd/kvbench/internal/keys":   nil,
 	"cmd/kvbench/internal/ltm": {
 		"cmd/kvbench/internal/cgroup", "cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure",
-		"cmd/kvbench/internal/keys", "cmd/kvbench/internal/table", "store",
+		"cmd/kvbench/internal/keys", "cmd/kvbench/internal/progress",
+		"cmd/kvbench/internal/table", "store",
 	},
-	"cmd/kvbench/internal/table": nil,
-	"integration":                nil,
+	"cmd/kvbench/internal/progress": nil,
+	"cmd/kvbench/internal/table":    nil,
+	"integration":                   nil,
 }
 
 // library are the packages that a program gets which embeds the store. They

@@ -130,3 +130,13 @@ func deadlineAfter(d time.Duration) int64 {
 	}
 	return int64(d)
 }
+
+// published returns how many operations clients have done.
+func published(clients []*client) func() int64 {
+	return func() (n int64) {
+		for _, c := range clients {
+			n += c.published.Load()
+		}
+		return n
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/progress"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -61,7 +62,7 @@ func (r *run) measure(ctx context.Context, db engine.DB, j job) (Phase, error) {
 	if err != nil {
 		return Phase{}, err
 	}
-	stopProgress := r.progress.watch(j.String(), j.ops(&r.Config), clients)
+	stopProgress := progress.Watch(r.Progress, j.String(), int64(j.ops(&r.Config)), published(clients))
 	before := cpuNow()
 	elapsed, err := runClients(ctx, clients, r.Duration, j.kind().run)
 	after := cpuNow()

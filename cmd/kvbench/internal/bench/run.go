@@ -9,15 +9,15 @@ import (
 
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/progress"
 )
 
 // A run is a Config under way.
 type run struct {
 	Config
-	dir      string // removed at the end
-	values   []byte // shared by all clients
-	loaded   map[string]bool
-	progress *progress
+	dir    string // removed at the end
+	values []byte // shared by all clients
+	loaded map[string]bool
 }
 
 // A job is one workload on one engine in one repetition.
@@ -46,11 +46,10 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	r := &run{
-		Config:   c,
-		dir:      dir,
-		values:   newValueBuffer(c.ValueBytes, c.Seed),
-		loaded:   map[string]bool{},
-		progress: newProgress(c.Progress),
+		Config: c,
+		dir:    dir,
+		values: newValueBuffer(c.ValueBytes, c.Seed),
+		loaded: map[string]bool{},
 	}
 	report, err = newReport(c, dir)
 	if err != nil {
@@ -163,7 +162,7 @@ func (r *run) load(ctx context.Context, name, dir string) error {
 // fill writes every key once, in random order, in batches.
 func (r *run) fill(ctx context.Context, db engine.DB, name string) error {
 	c := r.newClients(db, job{Workload: Workload{"fillrandom", 1}})[0]
-	defer r.progress.watch("load "+name, r.N, []*client{c})()
+	defer progress.Watch(r.Progress, "load "+name, int64(r.N), published([]*client{c}))()
 	order := keys.NewPermutation(c.space.N, c.seed)
 	batch, entries := db.NewBatch(), 0
 	limit := min(batchEntries, max(1, batchBytes/(r.KeyBytes+r.ValueBytes)))

@@ -30,3 +30,6 @@ func sum(counters []counter) (n uint64) {
 	}
 	return n
 }
+
+// done is sum of the clients of the child that runs.
+func (r *run) done() int64 { return int64(sum(r.counters)) }

@@ -13,6 +13,7 @@ import (
 
 	"faultline/cmd/kvbench/internal/cgroup"
 	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/progress"
 )
 
 // A process is a child under way.
@@ -34,7 +35,11 @@ func (r *run) child(ctx context.Context, spec Spec, p *Phase, limit int64, all u
 		return err
 	}
 	title := fmt.Sprintf("%s %s, repetition %d of %d", p.Engine, p.Workload, p.Rep, r.Reps)
-	stop := r.progress.watch(title, all, r.counters)
+	most := int64(all)
+	if all == 0 {
+		most = -1
+	}
+	stop := progress.Watch(r.Progress, title, most, r.done)
 	err = <-k.ended
 	stop()
 	p.CachedBytes = k.cached

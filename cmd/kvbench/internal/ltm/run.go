@@ -10,6 +10,7 @@ import (
 
 	"faultline/cmd/kvbench/internal/cgroup"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/progress"
 )
 
 // A run is a Config under way.
@@ -18,7 +19,6 @@ type run struct {
 	dir      string // removed at the end
 	shared   *os.File
 	counters []counter
-	progress *progress
 	children int // that were started
 	report   *Report
 }
@@ -48,7 +48,7 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r := &run{Config: c, dir: dir, progress: newProgress(c.Progress)}
+	r := &run{Config: c, dir: dir}
 	if r.shared, r.counters, err = shareCounters(); err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func (r *run) killed(ctx context.Context, spec Spec) (done []uint64, err error) 
 	if err != nil {
 		return nil, err
 	}
-	defer r.progress.watch(fmt.Sprintf("%s, to be killed", spec.Engine), 0, r.counters)()
+	defer progress.Watch(r.Progress, fmt.Sprintf("%s, to be killed", spec.Engine), -1, r.done)()
 	tick := time.NewTicker(lookEach)
 	defer tick.Stop()
 	for began := (time.Time{}); began.IsZero() || time.Since(began) < r.KillAfter; {

@@ -1,4 +1,5 @@
-package bench
+// Package progress draws the line that shows how far a run is.
+package progress
 
 import (
 	"io"
@@ -8,23 +9,17 @@ import (
 )
 
 // redrawEvery is rare enough not to be seen in the figures.
-const redrawEvery = 250 * time.Millisecond
+const redrawEvery = 500 * time.Millisecond
 
-// A progress is the line that shows how far a run is.
-type progress struct {
-	out io.Writer // nil = none
-}
-
-func newProgress(out io.Writer) *progress { return &progress{out} }
-
-// watch draws a line with the title and the time left, until the function that
-// it returns is called, which removes it.
-func (p *progress) watch(title string, ops int, clients []*client) (stop func()) {
-	if p.out == nil {
+// Watch draws a line on out with the title, what now returns of most, and the time
+// left, until the function that it returns is called, which removes it. most -1 is a
+// line without an end; without out nothing is drawn.
+func Watch(out io.Writer, title string, most int64, now func() int64) (stop func()) {
+	if out == nil {
 		return func() {}
 	}
-	bar := progressbar.NewOptions(ops,
-		progressbar.OptionSetWriter(p.out),
+	bar := progressbar.NewOptions64(most,
+		progressbar.OptionSetWriter(out),
 		progressbar.OptionSetDescription(title),
 		progressbar.OptionSetWidth(12),
 		progressbar.OptionSetPredictTime(true),
@@ -42,7 +37,7 @@ func (p *progress) watch(title string, ops int, clients []*client) (stop func())
 				return
 			case <-tick.C:
 				// A line that cannot be drawn is no reason to stop the run.
-				_ = bar.Set64(published(clients))
+				_ = bar.Set64(now())
 			}
 		}
 	}()
@@ -51,11 +46,4 @@ func (p *progress) watch(title string, ops int, clients []*client) (stop func())
 		<-ended
 		_ = bar.Finish()
 	}
-}
-
-func published(clients []*client) (n int64) {
-	for _, c := range clients {
-		n += c.published.Load()
-	}
-	return n
 }
