@@ -33,7 +33,7 @@ func (t *Table) Metrics() Metrics {
 		Evicted:         t.metrics.evicted.Load(),
 		Reclaims:        t.metrics.reclaims.Load(),
 		DirtyPages:      t.Dirty(),
-		ResidentPages:   int(t.room.resident.Load()),
+		ResidentPages:   int(t.Resident()),
 		TableBytes:      t.room.tables(),
 		LentBytes:       t.room.lent.Load(),
 	}

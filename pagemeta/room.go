@@ -20,6 +20,9 @@ type room struct {
 
 func (r *room) tables() int64 { return r.high.Load() * TableBytes }
 
+// Resident is how many pages are in memory.
+func (t *Table) Resident() int64 { return t.room.resident.Load() }
+
 // free is how many more pages may be in memory; negative: there are too many.
 func (t *Table) free() int64 {
 	r := &t.room

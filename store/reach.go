@@ -4,12 +4,13 @@ package store
 // and writable, unless they are to be kept beside their leaves and there is room,
 // and the bitmaps that tell which pages are free. An error of the disk is then one
 // of b alone, with nothing changed: in the middle of b it would stop the store. A
-// single write has no middle. It is called inside the gate, with the keys locked.
+// single write has no middle, and where all is in memory there is nothing to read. It
+// is called inside the gate, with the keys locked.
 //
-// Two things can still fail in the middle: an inner node or a bitmap that is read
-// once more since it was evicted, and a leaf beside which others have taken the room.
+// Two things can still fail in the middle: a page that is read once more since it was
+// evicted, and a leaf beside which others have taken the room.
 func (db *DB) reach(b *Batch) error {
-	if b.n == 1 {
+	if b.n == 1 || db.tree.Resident() {
 		return nil
 	}
 	db.tree.BeginReach(&b.op)

@@ -109,3 +109,9 @@ func (t *Tree) tryReachSpace(n int) (next step, trap pagemeta.Trap) {
 	}
 	return done, trap
 }
+
+// Resident tells whether all pages of the tree seem to be in memory, with no change
+// beside any: there are as many in memory as it has.
+func (t *Tree) Resident() bool {
+	return t.changes.taken.Load() == 0 && t.pages.Resident() >= int64(t.inner.Load())+int64(t.leaves.Load())
+}
