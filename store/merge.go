@@ -152,9 +152,16 @@ func (db *DB) mergeSome(ctx context.Context) error {
 	defer m.Unlock()
 	m.busy.Store(true)
 	defer m.busy.Store(false)
+	var failed error
+	var sick tree.Zones // with leaves that cannot take their changes in; others can
 	for _, full := db.tree.Deferring(); full; _, full = db.tree.Deferring() {
-		if err := db.mergeZones(ctx, []int{db.tree.Fullest()}); err != nil {
-			return err
+		zone, ok := db.tree.Fullest(sick)
+		if !ok || db.flusher.Err() != nil {
+			return failed
+		}
+		if err := db.mergeZones(ctx, []int{zone}); err != nil {
+			failed = err
+			sick |= 1 << zone
 		}
 	}
 	reached, most := db.reached(), uint64(db.opts.LogBytes)

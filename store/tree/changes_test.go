@@ -47,7 +47,7 @@ func TestChanges(t *testing.T) {
 		}
 		if _, full := tr.Deferring(); full {
 			turns++
-			zone := tr.Fullest()
+			zone, _ := tr.Fullest(0)
 			tr.Turn(zone, uint64(n))
 			for _, leaf := range tr.Leaves(zone) {
 				c.forget(leaf)

@@ -11,7 +11,7 @@ import (
 type reached struct {
 	beside map[pagemeta.PageID]int // bytes beside each leaf, once all are made
 	bytes  int                     // of records, of all leaves
-	zones  uint64                  // that these are in, a bit each
+	zones  Zones                   // that these are in
 }
 
 // BeginReach begins the calls of Reach for op.
@@ -67,7 +67,7 @@ func (c *changes) fits(r *reached, leaf pagemeta.PageID, bytes int) bool {
 		have = c.weight(leaf)
 	}
 	size := recordBytes(bytes)
-	if bytes > maxDeferred || have+size > maxBeside || !c.hasRoom(r.bytes+size, bits.OnesCount64(r.zones)+1) {
+	if bytes > maxDeferred || have+size > maxBeside || !c.hasRoom(r.bytes+size, bits.OnesCount64(uint64(r.zones))+1) {
 		return false
 	}
 	r.beside[leaf] = have + size

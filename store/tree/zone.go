@@ -30,7 +30,9 @@ type zone struct {
 // zonesMost is how many zones a file has that is as large as it can become.
 const zonesMost = 64
 
-// A set of zones is a word.
+// Zones is a set of zones, a bit each.
+type Zones uint64
+
 const _ = uint(64 - zonesMost)
 
 // A heap is memory that only grows, in chunks.
@@ -99,18 +101,16 @@ func (z *zone) renew(lsn uint64) {
 	}
 }
 
-// Zones is how many zones the file has.
-func (t *Tree) Zones() int { return len(t.changes.zones) }
-
-// Fullest returns the zone that has the most to take in.
-func (t *Tree) Fullest() (zone int) {
-	most := -1
+// Fullest returns the zone that has the most to take in, of those that are not in the
+// set but; ok is false if there is none.
+func (t *Tree) Fullest(but Zones) (zone int, ok bool) {
+	most := 0
 	for i := range t.changes.zones {
-		if n := t.changes.zones[i].weight(); n > most {
+		if n := t.changes.zones[i].weight(); n > most && but&(1<<i) == 0 {
 			zone, most = i, n
 		}
 	}
-	return zone
+	return zone, most > 0
 }
 
 // ZonesBefore appends to dst the zones that may have changes from before lsn.
