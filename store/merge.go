@@ -166,11 +166,11 @@ func (db *DB) mergeSome(ctx context.Context) error {
 	}
 	reached, most := db.reached(), uint64(db.opts.LogBytes)
 	if reached <= db.cutLSN.Load()+most {
-		return nil
+		return failed
 	}
 	err := db.mergeZones(ctx, db.tree.ZonesBefore(nil, reached-most/2))
 	db.flusher.Kick()
-	return err
+	return errors.Join(failed, err)
 }
 
 // merge has all leaves take in the changes that were beside them at the call.

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"faultline/internal/campaign"
+	"faultline/internal/disk"
+	"faultline/pagemeta"
 )
 
 // leanOptions are of a store whose data are a few times its memory.
@@ -194,5 +198,51 @@ func TestBatchBeside(t *testing.T) {
 	}
 	if loads := db.Metrics().Pages.Loads - before; loads > writes/4 {
 		t.Errorf("%d pages loaded for %d writes", loads, writes)
+	}
+}
+
+// TestSickZone fills the memory for changes while one leaf with changes cannot be
+// read. The others must be merged, so that memory comes free again, and that leaf when
+// it can be read.
+func TestSickZone(t *testing.T) {
+	watchdog(t)
+	const keys = 100_000
+	s := &sickFS{FS: disk.OS}
+	o := leanOptions()
+	o.fs, o.noHelper, o.LogBytes = s, true, 1<<30
+	db := open(t, t.TempDir(), o)
+	key := func(i int) []byte { return fmt.Appendf(nil, "key%06d", i%keys) }
+	filler := []byte(strings.Repeat("v", 150))
+	for i := range keys {
+		if err := db.Put(key(i), filler, Deferred); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Checkpoint(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; ; i += 7919 { // until there is little room for more
+		if err := db.Put(key(i), filler[:100], Deferred); err != nil {
+			t.Fatal(err)
+		}
+		if _, full := db.tree.Deferring(); full {
+			break
+		}
+	}
+	zone, _ := db.tree.Fullest(0)
+	leaf := db.tree.Leaves(zone)[0]
+	s.bad.Store(&sector{filepath.Join(db.dir, "data"), int64(leaf) * pagemeta.PageBytes, syscall.EIO})
+	if err := db.mergeSome(context.Background()); !errors.Is(err, syscall.EIO) {
+		t.Errorf("merge: %v", err)
+	}
+	if _, full := db.tree.Deferring(); full {
+		t.Error("nothing was merged but the zone of a leaf that cannot be read")
+	}
+	s.bad.Store(nil)
+	if err := db.Checkpoint(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if some, _ := db.tree.Deferring(); some {
+		t.Error("changes are left beside leaves")
 	}
 }
