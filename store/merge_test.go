@@ -93,8 +93,8 @@ func TestDeferred(t *testing.T) {
 	}
 	wg.Wait()
 	m := db.Metrics()
-	t.Logf("%d pages evicted, %d loaded, %d rounds", m.Pages.Evicted, m.Pages.Loads, m.Flush.Rounds)
-	if m.Pages.Evicted == 0 {
+	t.Logf("%d pages evicted, %d loaded, %d rounds; %+v", m.Pages.Evicted, m.Pages.Loads, m.Flush.Rounds, m.Changes)
+	if c := m.Changes; m.Pages.Evicted == 0 || c.Kept == 0 || c.TakenIn == 0 || c.TakenIn > c.Kept {
 		t.Error("everything was in memory")
 	}
 	wantSame(t, contents(t, db), all)

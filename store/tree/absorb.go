@@ -19,6 +19,7 @@ func (t *Tree) tryDefer(id pagemeta.PageID, v uint64, key, value []byte) (f fit,
 	added := t.changes.add(id, key, value)
 	if added {
 		t.pages.Mark(id)
+		t.metrics.kept.Add(1)
 	}
 	t.pages.Unlatch(id, added)
 	if !added {
@@ -66,6 +67,7 @@ func (n *node) take(c Change) fit {
 func (t *Tree) forget(id pagemeta.PageID) {
 	t.changes.forget(id)
 	t.pages.Unmark(id)
+	t.metrics.takenIn.Add(1)
 }
 
 // takeIn adds the changes beside leaf to the run of level 0, which holds what the

@@ -50,6 +50,7 @@ type Tree struct {
 	inner, leaves, levels atomic.Int32
 
 	changes changes // of leaves that are not in memory
+	metrics metrics
 
 	mu struct { // structure changes: one at a time
 		sync.Mutex
