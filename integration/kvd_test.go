@@ -201,59 +201,72 @@ func (k *kvd) dial() *resptest.Conn {
 
 func (k *kvd) port() string { return k.addr[strings.LastIndexByte(k.addr, ':')+1:] }
 
-// infoInt returns a number of INFO.
-func (k *kvd) infoInt(name string) int {
+// info returns numbers of the section Store of INFO. The others are not asked for:
+// to count the keys is to merge all that is kept beside leaves.
+func (k *kvd) info(names ...string) map[string]int {
 	k.t.Helper()
 	c := k.dial()
 	defer c.Close()
-	r, err := c.Do("INFO")
+	r, err := c.Do("INFO", "store")
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	m := regexp.MustCompile(`(?m)^` + name + `:(\d+)\r$`).FindStringSubmatch(r.Str)
-	if m == nil {
-		k.t.Fatalf("INFO has no %s:\n%s", name, r.Str)
+	numbers := map[string]int{}
+	for _, name := range names {
+		m := regexp.MustCompile(`(?m)^` + name + `:(\d+)\r$`).FindStringSubmatch(r.Str)
+		if m == nil {
+			k.t.Fatalf("INFO has no %s:\n%s", name, r.Str)
+		}
+		if numbers[name], err = strconv.Atoi(m[1]); err != nil {
+			k.t.Fatal(err)
+		}
 	}
-	n, err := strconv.Atoi(m[1])
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	return n
+	return numbers
 }
 
 // check runs kvd check and returns its output.
-func check(t *testing.T, dir string) string {
+func check(t *testing.T, dir string, flags ...string) string {
 	t.Helper()
-	out, err := exec.Command(kvdPath, "check", "--memory", "256MiB", dir).CombinedOutput()
+	args := append([]string{"check", "--memory", "256MiB"}, flags...)
+	out, err := exec.Command(kvdPath, append(args, dir)...).CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "\nok\n") {
 		t.Fatalf("kvd check: %v\n%s", err, out)
 	}
 	return string(out)
 }
 
-// keys returns all keys by SCAN, as they come.
-func (k *kvd) keys() []string {
+// scan calls see with all keys by SCAN, as they come, and returns how many there are.
+func (k *kvd) scan(c *resptest.Conn, see func(keys []string)) (n int) {
 	k.t.Helper()
-	c := k.dial()
-	defer c.Close()
-	var keys []string
 	for cursor := "0"; ; {
-		r, err := c.Do("SCAN", cursor, "COUNT", "5000")
+		r, err := c.Do("SCAN", cursor, "COUNT", "1000")
 		if err != nil {
 			k.t.Fatal(err)
 		}
+		var keys []string
 		for _, key := range r.Array[1].Array {
 			keys = append(keys, key.Str)
 		}
+		n += len(keys)
+		see(keys)
 		if cursor = r.Array[0].Str; cursor == "0" {
 			break
 		}
 	}
 	r, err := c.Do("DBSIZE")
-	if err != nil || r.Int != int64(len(keys)) {
-		k.t.Fatalf("DBSIZE %d, %v, but SCAN gave %d keys", r.Int, err, len(keys))
+	if err != nil || r.Int != int64(n) {
+		k.t.Fatalf("DBSIZE %d, %v, but SCAN gave %d keys", r.Int, err, n)
 	}
-	return keys
+	return n
+}
+
+// keys returns all keys, as they come.
+func (k *kvd) keys() (all []string) {
+	k.t.Helper()
+	c := k.dial()
+	defer c.Close()
+	k.scan(c, func(keys []string) { all = append(all, keys...) })
+	return all
 }
 
 // contents returns all keys with their values.
@@ -262,7 +275,10 @@ func (k *kvd) contents() map[string]string {
 	c := k.dial()
 	defer c.Close()
 	all := make(map[string]string)
-	for keys := range slices.Chunk(k.keys(), 500) {
+	n := k.scan(c, func(keys []string) {
+		if len(keys) == 0 {
+			return
+		}
 		r, err := c.Do(append([]string{"MGET"}, keys...)...)
 		if err != nil {
 			k.t.Fatal(err)
@@ -273,30 +289,36 @@ func (k *kvd) contents() map[string]string {
 			}
 			all[key] = r.Array[i].Str
 		}
+	})
+	if n != len(all) {
+		k.t.Fatalf("SCAN gave %d keys, %d of them different", n, len(all))
 	}
 	return all
 }
 
-// A write is one key of a command: a value, or a deletion.
+// A write is one key of a command: a value, or a deletion; or a key that is read.
 type write struct {
 	key, value string
-	del        bool
+	del, get   bool
 }
 
-// A command of a client: SET, MSET or DEL. It is atomic.
+// A command of a client: SET, MSET, DEL, or GET. It is atomic.
 type command []write
 
 func (c command) args() []string {
 	name := "SET"
-	if c[0].del {
+	switch {
+	case c[0].del:
 		name = "DEL"
-	} else if len(c) > 1 {
+	case c[0].get:
+		name = "GET"
+	case len(c) > 1:
 		name = "MSET"
 	}
 	args := []string{name}
 	for _, w := range c {
 		args = append(args, w.key)
-		if !w.del {
+		if !w.del && !w.get {
 			args = append(args, w.value)
 		}
 	}
@@ -305,17 +327,44 @@ func (c command) args() []string {
 
 func (c command) apply(m map[string]string) {
 	for _, w := range c {
-		if w.del {
+		switch {
+		case w.del:
 			delete(m, w.key)
-		} else {
+		case !w.get:
 			m[w.key] = w.value
 		}
 	}
 }
 
+// judge compares a reply with what m says that it must be.
+func (c command) judge(r resptest.Reply, m map[string]string) error {
+	key := c[0].key
+	value, found := m[key]
+	switch {
+	case c[0].get && (r.Kind != '$' || r.Null == found || r.Str != value):
+		return fmt.Errorf("GET %.12s... gave %.40q (%d bytes, there: %t), want %.40q (%d bytes)",
+			key, r.Str, len(r.Str), !r.Null, value, len(value))
+	case c[0].del && (r.Kind != ':' || r.Int != c.present(m)):
+		return fmt.Errorf("DEL of %d keys from %.12s... gave %v, want %d", len(c), key, r, c.present(m))
+	}
+	return nil
+}
+
+// present is how many of the keys are in m.
+func (c command) present(m map[string]string) int64 {
+	there := map[string]bool{}
+	for _, w := range c {
+		if _, ok := m[w.key]; ok {
+			there[w.key] = true
+		}
+	}
+	return int64(len(there))
+}
+
 // A client writes its own keys and knows what must be there: all that was
 // acknowledged, and perhaps the first of what was sent after that.
 type client struct {
+	shape
 	id     int
 	rng    *rand.Rand
 	seq    int // makes every value unlike any other
@@ -323,16 +372,23 @@ type client struct {
 	flight []command // sent and not answered, in order
 }
 
-const (
-	clientKeys    = 150
-	pipelineDepth = 32
-	maxValueBytes = 1500
-)
+// A shape says what the data of a client are like.
+type shape struct {
+	keys       int // that it has
+	valueBytes int // at most
+	reads      bool
+}
 
-func newClients(n int, rng *rand.Rand) []*client {
+// fewKeys is all in memory.
+var fewKeys = shape{keys: 150, valueBytes: 1500}
+
+const pipelineDepth = 32
+
+func newClients(n int, s shape, rng *rand.Rand) []*client {
 	clients := make([]*client, n)
 	for id := range clients {
 		clients[id] = &client{
+			shape: s,
 			id:    id,
 			rng:   rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64())),
 			acked: make(map[string]string),
@@ -341,19 +397,26 @@ func newClients(n int, rng *rand.Rand) []*client {
 	return clients
 }
 
-// key is one of the client's. Some are long, so that inner nodes split too.
-func (c *client) key() string {
-	n := c.rng.IntN(clientKeys)
+// key is one of the client's.
+func (c *client) key() string { return c.keyOf(c.rng.IntN(c.keys)) }
+
+// keyOf is its key of number n. Some are long, so that inner nodes split too.
+func (c *client) keyOf(n int) string {
 	return fmt.Sprintf("c%d/%03d", c.id, n) + strings.Repeat("k", n%7*n%400)
 }
 
-func (c *client) write() write {
+func (c *client) write() write { return write{key: c.key(), value: c.value()} }
+
+// value is one that no key had before.
+func (c *client) value() string {
 	c.seq++
-	value := fmt.Sprintf("%d.%d.", c.id, c.seq)
-	return write{key: c.key(), value: value + strings.Repeat("v", c.rng.IntN(maxValueBytes))}
+	return fmt.Sprintf("%d.%d.", c.id, c.seq) + strings.Repeat("v", c.rng.IntN(c.valueBytes))
 }
 
 func (c *client) command() command {
+	if c.reads && c.rng.IntN(4) == 0 {
+		return command{{key: c.key(), get: true}}
+	}
 	switch c.rng.IntN(10) {
 	case 0, 1, 2:
 		return command{{key: c.key(), del: true}}
@@ -386,20 +449,33 @@ func (c *client) load(conn *resptest.Conn, acked func()) error {
 			if err := r.Err(); err != nil {
 				return err
 			}
-			c.flight[0].apply(c.acked)
-			c.flight = c.flight[1:]
+			if err := c.answered(r); err != nil {
+				return err
+			}
 		}
 		acked()
 	}
 }
 
+// answered takes the reply to the first command in flight.
+func (c *client) answered(r resptest.Reply) error {
+	if err := c.flight[0].judge(r, c.acked); err != nil {
+		return fmt.Errorf("%w: client %d: %w", errWrongReply, c.id, err)
+	}
+	c.flight[0].apply(c.acked)
+	c.flight = c.flight[1:]
+	return nil
+}
+
+var errWrongReply = errors.New("wrong reply")
+
 // verify takes from all the client's keys and compares: what is there must be
 // what was acknowledged and then the first n commands in flight, for some n. The
 // server executes a connection's commands in order, so no others will do.
 func (c *client) verify(all map[string]string) error {
-	mine := make(map[string]string)
+	mine, prefix := make(map[string]string), fmt.Sprintf("c%d/", c.id)
 	for key, value := range all {
-		if strings.HasPrefix(key, fmt.Sprintf("c%d/", c.id)) {
+		if strings.HasPrefix(key, prefix) {
 			mine[key] = value
 			delete(all, key)
 		}
@@ -480,7 +556,7 @@ func underLoad(t *testing.T, k *kvd, clients []*client, atAcks int64, end func(e
 					close(reached)
 				}
 			})
-			if !ended.Load() || strings.HasPrefix(err.Error(), "reply:") {
+			if !ended.Load() || strings.HasPrefix(err.Error(), "reply:") || errors.Is(err, errWrongReply) {
 				t.Errorf("client %d: %v", c.id, err)
 			}
 		})
@@ -533,7 +609,7 @@ func TestKill(t *testing.T) {
 	}
 	rounds := campaign.Scale(t, 100)
 	for i, v := range variants {
-		n := rounds/len(variants) + (rounds%len(variants)+len(variants)-i-1)/len(variants)
+		n := share(rounds, i, len(variants))
 		if n == 0 {
 			continue
 		}
@@ -546,28 +622,10 @@ func TestKill(t *testing.T) {
 				flags = append(flags, "--trap-only")
 			}
 			dir, rng := t.TempDir(), newRand(t)
-			clients := newClients(2+rng.IntN(4), rng)
-			var flushes, traps, prepared int
-			for round := range n {
-				k := startKvd(t, dir, v.procs, flags...)
-				verifyAll(t, k, clients)
-				underLoad(t, k, clients, 1+rng.Int64N(400), func(ending func()) {
-					flushes += k.infoInt("store_flush_rounds")
-					traps += k.infoInt("store_pages_mkwrite_traps")
-					prepared += k.infoInt("store_pages_mkwrite_prepared")
-					// The moment of the kill is random, not a wait for something.
-					time.Sleep(time.Duration(rng.Int64N(int64(3 * time.Millisecond))))
-					ending()
-					k.kill()
-				})
-				if round%4 == 0 || round == n-1 {
-					check(t, dir)
-				}
-			}
-			k := startKvd(t, dir, v.procs, flags...)
-			verifyAll(t, k, clients)
-			k.stop()
-			check(t, dir)
+			clients := newClients(2+rng.IntN(4), fewKeys, rng)
+			did := killLoop(t, dir, v.procs, flags, clients, n, rng,
+				"store_flush_rounds", "store_pages_mkwrite_traps", "store_pages_mkwrite_prepared")
+			flushes, traps, prepared := did["store_flush_rounds"], did["store_pages_mkwrite_traps"], did["store_pages_mkwrite_prepared"]
 			t.Logf("%d rounds, %d clients; before the kills %d flush rounds, %d mkwrites by trap, %d prepared",
 				n, len(clients), flushes, traps, prepared)
 			if v.small && flushes <= n {
@@ -580,13 +638,45 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// share is the part of n that the i-th of parts has.
+func share(n, i, parts int) int { return (n + parts - i - 1) / parts }
+
+// killLoop kills kvd n times under load, and verifies after each kill. It returns by
+// how much the numbers of INFO that were asked for have grown under load.
+func killLoop(t *testing.T, dir string, procs int, flags []string, clients []*client, n int, rng *rand.Rand, numbers ...string) map[string]int {
+	t.Helper()
+	sums := map[string]int{}
+	for round := range n {
+		k := startKvd(t, dir, procs, flags...)
+		verifyAll(t, k, clients)
+		before := k.info(numbers...)
+		underLoad(t, k, clients, 1+rng.Int64N(400), func(ending func()) {
+			for name, number := range k.info(numbers...) {
+				sums[name] += number - before[name]
+			}
+			// The moment of the kill is random, not a wait for something.
+			time.Sleep(time.Duration(rng.Int64N(int64(3 * time.Millisecond))))
+			ending()
+			k.kill()
+		})
+		if round%4 == 0 || round == n-1 {
+			check(t, dir)
+		}
+	}
+	k := startKvd(t, dir, procs, flags...)
+	verifyAll(t, k, clients)
+	k.stop()
+	check(t, dir)
+	return sums
+}
+
 // TestDrain ends kvd by SIGTERM under load. What was acknowledged must be there
 // after the restart, with nothing to recover: the log was checkpointed.
 func TestDrain(t *testing.T) {
 	for _, durability := range []string{"sync", "async"} {
 		t.Run(durability, func(t *testing.T) {
 			dir, rng := t.TempDir(), newRand(t)
-			clients := newClients(4, rng)
+			clients := newClients(4, fewKeys, rng)
 			for range 3 {
 				k := startKvd(t, dir, 2, "--durability", durability)
 				verifyAll(t, k, clients)

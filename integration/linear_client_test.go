@@ -26,11 +26,12 @@ func linearKey(n int) string {
 	return fmt.Sprintf("%02d", n) + strings.Repeat("k", n%7*n%900)
 }
 
-func randomKey(rng *rand.Rand) string {
+// randomKey is one of so many.
+func randomKey(rng *rand.Rand, keys int) string {
 	if rng.IntN(2) == 0 {
 		return linearKey(rng.IntN(hotKeys))
 	}
-	return linearKey(rng.IntN(linearKeys))
+	return linearKey(rng.IntN(keys))
 }
 
 // linearValue is the value that stands for n. Its length follows from n, so that
@@ -117,6 +118,23 @@ func (s *site) state(life int) (ending, doubt, closed bool) {
 	return s.life != life || s.ending, s.life == life && s.doubt, s.closed
 }
 
+// visit calls fn with each life, in which fn works until the life ends, and returns
+// when the site is closed, or with the error of a life that was not about to end.
+func (s *site) visit(fn func(addr string, life int) error) error {
+	for life := 0; ; {
+		var addr string
+		addr, life = s.after(life)
+		err := fn(addr, life)
+		ending, _, closed := s.state(life)
+		switch {
+		case closed:
+			return nil
+		case !ending:
+			return fmt.Errorf("life %d: %w", life, err)
+		}
+	}
+}
+
 // A request is one command, and what it asks of each of its keys.
 type request struct {
 	name string
@@ -162,6 +180,7 @@ func (q request) outputs(r resptest.Reply) (outs []output, err error) {
 type recorder struct {
 	id     int
 	rng    *rand.Rand
+	keys   int
 	site   *site
 	began  time.Time
 	values *atomic.Int64 // the last one that some client has set
@@ -179,7 +198,7 @@ func (r *recorder) newSet(key string) input {
 }
 
 func (r *recorder) request() request {
-	key, other := randomKey(r.rng), randomKey(r.rng)
+	key, other := randomKey(r.rng, r.keys), randomKey(r.rng, r.keys)
 	switch n := r.rng.IntN(20); {
 	case n < 8:
 		return request{"GET", []input{{key: key}}}
@@ -196,19 +215,14 @@ func (r *recorder) request() request {
 // run works until the site is closed. It begins again with every life of the
 // server. Its error is what no client may see.
 func (r *recorder) run() error {
-	for life := 0; ; {
-		var addr string
-		addr, life = r.site.after(life)
+	err := r.site.visit(func(addr string, life int) error {
 		r.endLife()
-		err := r.connect(addr, life)
-		ending, _, closed := r.site.state(life)
-		switch {
-		case closed:
-			return nil
-		case !ending:
-			return fmt.Errorf("client %d, life %d: %w", r.id, life, err)
-		}
+		return r.connect(addr, life)
+	})
+	if err != nil {
+		return fmt.Errorf("client %d: %w", r.id, err)
 	}
+	return nil
 }
 
 // endLife ends the operations that are open. The server that could have done them

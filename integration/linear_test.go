@@ -2,6 +2,7 @@ package integration
 
 import (
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -24,9 +25,26 @@ type setting struct {
 	name  string
 	procs int
 	flags []string
-	fault bool // every second life ends by a disk that takes no writes, then the kill
-	proxy bool // clients talk to a writeBack
-	hold  int  // of the writeBack
+	fault bool   // every second life ends by a disk that takes no writes, then the kill
+	proxy bool   // clients talk to a writeBack
+	hold  int    // of the writeBack
+	from  string // directory of a filled store to begin with, see newFilled; or ""
+}
+
+// keys is how many keys a history has.
+func (s setting) keys() int {
+	if s.from != "" {
+		return fillGaps
+	}
+	return linearKeys
+}
+
+// parties is how many work on the server.
+func (s setting) parties() int {
+	if s.from != "" {
+		return linearClients + sweepers
+	}
+	return linearClients
 }
 
 // A recording makes one history of many lives of a server.
@@ -36,7 +54,7 @@ type recording struct {
 	server   *kvd
 	between  *writeBack
 	lives    int
-	rounds   int // flush rounds before the kills
+	did      map[string]int // before the kills, by name in INFO
 	answered atomic.Int64
 }
 
@@ -44,8 +62,11 @@ type recording struct {
 // killEvery. Last, after one more kill, every key is read.
 func (rec *recording) run(t *testing.T, rng *rand.Rand, ops int) (history []porcupine.Operation) {
 	t.Helper()
-	dir := t.TempDir()
-	rec.site = newSite()
+	dir := filepath.Join(t.TempDir(), "store")
+	if err := (&origin{dir: rec.from}).copyTo(dir); err != nil {
+		t.Fatal(err)
+	}
+	rec.site, rec.did = newSite(), map[string]int{}
 	due := make(chan bool, ops/killEvery+1) // at the end: false
 	answer := func() {
 		if n := rec.answered.Add(1); n == int64(ops) {
@@ -59,7 +80,7 @@ func (rec *recording) run(t *testing.T, rng *rand.Rand, ops int) (history []porc
 	clients := make([]*recorder, linearClients+1)
 	for id := range clients {
 		clients[id] = &recorder{
-			id: id, site: rec.site, began: began, values: &values, answer: answer,
+			id: id, keys: rec.keys(), site: rec.site, began: began, values: &values, answer: answer,
 			rng: rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64())),
 		}
 	}
@@ -67,11 +88,15 @@ func (rec *recording) run(t *testing.T, rng *rand.Rand, ops int) (history []porc
 	clients = clients[:linearClients]
 
 	rec.start(t, dir)
-	ended := make(chan error, linearClients)
+	ended := make(chan error, rec.parties())
 	for _, c := range clients {
 		go func() { ended <- c.run() }()
 	}
-	for running, more := len(clients), true; running > 0; {
+	for n := range rec.parties() - linearClients {
+		s := sweeper{rng: rand.New(rand.NewPCG(rng.Uint64(), uint64(n))), site: rec.site}
+		go func() { ended <- s.run() }()
+	}
+	for running, more := rec.parties(), true; running > 0; {
 		select {
 		case more = <-due:
 			if !more {
@@ -95,13 +120,20 @@ func (rec *recording) run(t *testing.T, rng *rand.Rand, ops int) (history []porc
 	for _, c := range clients {
 		history = append(history, c.history...)
 	}
-	return append(history, rec.readAll(t, last)...)
+	history = append(history, rec.readAll(t, last)...)
+	if rec.from != "" {
+		verifyFill(t, rec.server)
+	}
+	return history
 }
 
 // start begins a life of the server.
 func (rec *recording) start(t *testing.T, dir string) {
 	t.Helper()
 	rec.server = startKvd(t, dir, rec.procs, rec.flags...)
+	if rec.from != "" {
+		crowd(t, rec.server)
+	}
 	addr := rec.server.addr
 	if rec.proxy {
 		rec.between = startWriteBack(t, addr, rec.hold)
@@ -114,7 +146,9 @@ func (rec *recording) start(t *testing.T, dir string) {
 // kill ends it at a random moment.
 func (rec *recording) kill(t *testing.T, rng *rand.Rand) {
 	t.Helper()
-	rec.rounds += rec.server.infoInt("store_flush_rounds")
+	for name, n := range rec.server.info(append([]string{flushRounds}, inPlay...)...) {
+		rec.did[name] += n
+	}
 	fault := rec.fault && rec.lives%2 == 1
 	rec.site.end(fault)
 	if fault {
@@ -122,7 +156,7 @@ func (rec *recording) kill(t *testing.T, rng *rand.Rand) {
 		if err := unix.Prlimit(rec.server.cmd.Process.Pid, unix.RLIMIT_FSIZE, &none, nil); err != nil {
 			t.Fatal(err)
 		}
-		rec.site.awaitWaiting(linearClients) // each has met an error
+		rec.site.awaitWaiting(rec.parties()) // each has met an error
 	}
 	rec.server.kill()
 	if rec.between != nil {
@@ -134,13 +168,57 @@ func (rec *recording) kill(t *testing.T, rng *rand.Rand) {
 func (rec *recording) readAll(t *testing.T, r *recorder) []porcupine.Operation {
 	t.Helper()
 	conn := rec.server.dial()
-	for n := range linearKeys {
+	for n := range rec.keys() {
 		q := request{"GET", []input{{key: linearKey(n)}}}
 		if err := r.do(conn, rec.site.life, []request{q}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return r.history
+}
+
+const flushRounds = "store_flush_rounds"
+
+// search makes histories of so many operations together, and judges them. It returns
+// what the servers have done before the kills, by name in INFO.
+func (v setting) search(t *testing.T, want int) (did map[string]int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(campaign.Seed(t), 7))
+	did = map[string]int{}
+	var histories, ops, open, kills, illegal, found int
+	for left := want; left > 0; left -= maxHistory {
+		rec := recording{setting: v}
+		history := rec.run(t, rng, min(left, maxHistory))
+		if t.Failed() {
+			t.FailNow()
+		}
+		histories++
+		ops += len(history)
+		kills += rec.lives - 1
+		for name, n := range rec.did {
+			did[name] += n
+		}
+		for _, op := range history {
+			if op.Output.(output).open {
+				open++
+			}
+		}
+		if !linearizable(t, history) {
+			illegal++
+			explain(t, history)
+		}
+		if !plantStaleRead(history) {
+			t.Error("no place for a stale read")
+		} else if !linearizable(t, history) {
+			found++
+		}
+	}
+	t.Logf("%d operations in %d histories, %d open, %d kills, %d flush rounds: %d illegal; %d of %d stale reads found",
+		ops, histories, open, kills, did[flushRounds], illegal, found, histories)
+	if illegal > 0 || found < histories {
+		t.Fail()
+	}
+	return did
 }
 
 // TestLinearizable lets 32 clients work on few keys, half of the time on four of
@@ -171,39 +249,8 @@ func TestLinearizable(t *testing.T) {
 		{name: "async-small-trap/P=4", procs: 4, flags: slices.Concat(small, trap, async)},
 	} {
 		t.Run(v.name, func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(campaign.Seed(t), 7))
-			var histories, ops, open, kills, rounds, illegal, found int
-			for left := campaign.Scale(t, 12_000); left > 0; left -= maxHistory {
-				rec := recording{setting: v}
-				history := rec.run(t, rng, min(left, maxHistory))
-				if t.Failed() {
-					return
-				}
-				histories++
-				ops += len(history)
-				kills += rec.lives - 1
-				rounds += rec.rounds
-				for _, op := range history {
-					if op.Output.(output).open {
-						open++
-					}
-				}
-				if !linearizable(t, history) {
-					illegal++
-					explain(t, history)
-				}
-				if !plantStaleRead(history) {
-					t.Error("no place for a stale read")
-				} else if !linearizable(t, history) {
-					found++
-				}
-			}
-			t.Logf("%d operations in %d histories, %d open, %d kills, %d flush rounds: %d illegal; %d of %d stale reads found",
-				ops, histories, open, kills, rounds, illegal, found, histories)
-			if illegal > 0 || found < histories {
-				t.Fail()
-			}
-			if slices.Contains(v.flags, small[0]) && rounds == 0 {
+			did := v.search(t, campaign.Scale(t, 12_000))
+			if slices.Contains(v.flags, small[0]) && did[flushRounds] == 0 {
 				t.Error("no flush round")
 			}
 		})

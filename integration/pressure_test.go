@@ -39,7 +39,7 @@ func newPressure(t *testing.T, dir string, rng *rand.Rand, flags ...string) *tri
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return &trial{t: t, dir: dir, clients: newClients(pressureClients, rng), flags: flags, turns: pressureTurns}
+	return &trial{t: t, dir: dir, clients: newClients(pressureClients, fewKeys, rng), flags: flags, turns: pressureTurns}
 }
 
 // TestFullDisk lets the disk fill up under kvd, at many places: when the log

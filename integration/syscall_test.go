@@ -75,9 +75,13 @@ type fault struct {
 
 // An origin is the store that a run begins with, and what is in it.
 type origin struct {
-	dir   string              // copied for each run; "" for none, so that kvd makes a new one
+	dir   string // copied for each run; "" for none, so that kvd makes a new one
+	shape shape
 	acked []map[string]string // of each client
 }
+
+// noOrigin has kvd make a new store.
+var noOrigin = &origin{shape: fewKeys}
 
 const (
 	faultClients = 2
@@ -103,7 +107,7 @@ func (o *origin) newTrial(t *testing.T, seed uint64) *trial {
 
 // clients returns the clients of a run: they send the same in every run.
 func (o *origin) clients(seed uint64) []*client {
-	clients := newClients(faultClients, rand.New(rand.NewPCG(seed, 0)))
+	clients := newClients(max(len(o.acked), faultClients), o.shape, rand.New(rand.NewPCG(seed, 0)))
 	for i, acked := range o.acked {
 		clients[i].acked = maps.Clone(acked)
 		clients[i].seq = 1e6 // no value is one that the origin has
@@ -125,7 +129,7 @@ func (o *origin) copyTo(dir string) error {
 // try.
 func newOrigin(t *testing.T, seed uint64) *origin {
 	for range 20 {
-		r := (&origin{}).newTrial(t, seed)
+		r := noOrigin.newTrial(t, seed)
 		db, err := store.Open(r.dir, &store.Options{MemoryBudget: 64 << 20, SegmentBytes: 64 << 10})
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +170,7 @@ func (r *trial) killInRound() func(sysfault.Call) sysfault.Answer {
 // is there shows in a copy.
 func settled(r *trial) *origin {
 	r.t.Helper()
-	o := &origin{dir: r.dir}
+	o := &origin{dir: r.dir, shape: r.clients[0].shape}
 	r.dir = filepath.Join(r.t.TempDir(), "copy")
 	if err := errors.Join(o.copyTo(r.dir), r.recovered()); err != nil {
 		r.t.Fatal(err)
@@ -261,7 +265,7 @@ func TestSyscallFaults(t *testing.T) {
 	}{
 		{"crashed", crashed, false, 3},
 		{"crashed-async", crashed, true, 2},
-		{"new", &origin{}, false, 1},
+		{"new", noOrigin, false, 1},
 	}
 	var total tally
 	t.Run("run", func(t *testing.T) {

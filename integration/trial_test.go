@@ -212,8 +212,9 @@ func (r *trial) receive(c *client, conn *resptest.Conn, unsynced bool) (ended bo
 		if unsynced && !r.async {
 			return true, fmt.Errorf("client %d: acknowledged after the sync of the log had failed", c.id)
 		}
-		c.flight[0].apply(c.acked)
-		c.flight = c.flight[1:]
+		if err := c.answered(reply); err != nil {
+			return true, err
+		}
 		r.acked++
 	}
 	return ended, nil

@@ -25,7 +25,7 @@ var campaigns = []campaign{
 	{name: "flips", dir: "store", run: "^TestFlips", scale: 10},
 	{name: "syscalls", dir: "integration", run: "^TestSyscallFaults", scale: 5},
 	{name: "pressure", dir: "integration", run: "^Test(FullDisk|OOM|Pressure)", scale: 5},
-	{name: "kill", dir: "integration", run: "^TestKill$", scale: 10},
+	{name: "kill", dir: "integration", run: "^TestKill", scale: 10},
 	{name: "filesystems", dir: "integration", run: "^TestRealFS", scale: 5},
 	{name: "machine", dir: "integration", run: "^TestMachinePowerCut", scale: 5},
 	{name: "linear", dir: "integration", run: "^TestLinear", scale: 5},
