@@ -19,19 +19,19 @@ var smallMemory = []string{"--memory", fmt.Sprint(store.MinMemoryBudget)}
 
 const manyClients = 4
 
-// manyKeys, of manyClients, are some 25 MB of data. Most of the values are short
+// manyKeys, of manyClients, are more than 20 MiB of data. Most of the values are short
 // enough to be kept beside a leaf.
-var manyKeys = shape{keys: 15_000, valueBytes: 400, reads: true}
+var manyKeys = shape{keys: 13_500, valueBytes: 400, reads: true}
 
-// newLargeOrigin makes a store with all keys of its clients, and closes it.
-func newLargeOrigin(t *testing.T, seed uint64) *origin {
+// newLargeOrigin makes a store with all keys of so many clients, and closes it.
+func newLargeOrigin(t *testing.T, clients int, seed uint64) *origin {
 	t.Helper()
 	o := &origin{dir: filepath.Join(t.TempDir(), "large"), shape: manyKeys}
 	db, err := store.Open(o.dir, &store.Options{MemoryBudget: 128 << 20, SegmentBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range newClients(manyClients, o.shape, rand.New(rand.NewPCG(seed, 4))) {
+	for _, c := range newClients(clients, o.shape, rand.New(rand.NewPCG(seed, 4))) {
 		for n := range c.keys {
 			c.acked[c.keyOf(n)] = c.value()
 		}
@@ -78,19 +78,20 @@ func played(t *testing.T, did map[string]int, least int) {
 // memory: so that pages are evicted and loaded, and writes are kept beside leaves and
 // merged, when the kill comes, and in the recovery.
 func TestKillSmallMemory(t *testing.T) {
-	from := newLargeOrigin(t, campaign.Seed(t))
-	logBytes := []string{"--log-bytes", "512KiB"} // merges often
+	from := newLargeOrigin(t, manyClients, campaign.Seed(t))
 	async := []string{"--durability", "async"}
+	merging := []string{"--log-bytes", "64KiB"} // for otherwise the change buffer must be full
 	variants := []struct {
 		name  string
 		procs int
 		flags []string
+		most  int64 // pipelines
 	}{
-		{"sync/P=4", 4, nil},
-		{"async-log/P=1", 1, slices.Concat(async, logBytes)},
-		{"sync-log/P=1", 1, logBytes},
-		{"async/P=4", 4, async},
-		{"trap/P=4", 4, []string{"--trap-only"}},
+		{"sync-merging/P=4", 4, merging, 400},
+		{"async-merging/P=1", 1, slices.Concat(async, merging), 400},
+		{"sync/P=1", 1, nil, 2000},
+		{"async/P=4", 4, async, 2000},
+		{"trap-merging/P=4", 4, slices.Concat(merging, []string{"--trap-only"}), 400},
 	}
 	for i, v := range variants {
 		n := 2 * share(campaign.Scale(t, 2), i, len(variants))
@@ -103,9 +104,9 @@ func TestKillSmallMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			rng := newRand(t)
-			did := killLoop(t, dir, v.procs, slices.Concat(smallMemory, v.flags), from.clients(rng.Uint64()), n, rng, inPlay...)
+			did := killLoop(t, dir, v.procs, slices.Concat(smallMemory, v.flags), from.clients(rng.Uint64()), n, v.most, rng, inPlay...)
 			t.Logf("%d rounds; before the kills %v", n, did)
-			played(t, did, 100*n)
+			played(t, did, 50*n)
 		})
 	}
 }

@@ -75,28 +75,28 @@ type fault struct {
 
 // An origin is the store that a run begins with, and what is in it.
 type origin struct {
-	dir   string // copied for each run; "" for none, so that kvd makes a new one
-	shape shape
+	dir   string              // copied for each run; "" for none, so that kvd makes a new one
 	acked []map[string]string // of each client
+	shape shape               // of its clients
+	flags []string            // of kvd
 }
 
-// noOrigin has kvd make a new store.
-var noOrigin = &origin{shape: fewKeys}
+// noOrigin has kvd make a new store. Its budgets make rounds in a short run.
+var noOrigin = &origin{shape: fewKeys, flags: []string{"--dirty-budget", "1MiB", "--log-bytes", "64KiB"}}
 
 const (
 	faultClients = 2
 	faultTurns   = 25
 )
 
-// newTrial returns a short run on a copy of the origin, with small budgets that
-// make rounds in it.
+// newTrial returns a short run on a copy of the origin.
 func (o *origin) newTrial(t *testing.T, seed uint64) *trial {
 	t.Helper()
 	r := &trial{
 		t:       t,
 		dir:     filepath.Join(t.TempDir(), "store"),
 		clients: o.clients(seed),
-		flags:   []string{"--dirty-budget", "1MiB", "--log-bytes", "64KiB"},
+		flags:   o.flags,
 		turns:   faultTurns,
 	}
 	if err := o.copyTo(r.dir); err != nil {
@@ -170,7 +170,7 @@ func (r *trial) killInRound() func(sysfault.Call) sysfault.Answer {
 // is there shows in a copy.
 func settled(r *trial) *origin {
 	r.t.Helper()
-	o := &origin{dir: r.dir, shape: r.clients[0].shape}
+	o := &origin{dir: r.dir, shape: r.clients[0].shape, flags: r.flags}
 	r.dir = filepath.Join(r.t.TempDir(), "copy")
 	if err := errors.Join(o.copyTo(r.dir), r.recovered()); err != nil {
 		r.t.Fatal(err)
@@ -219,6 +219,12 @@ type tally struct {
 	sync.Mutex
 	calls, runs, missed, lost        int
 	unopened, refused, killed, whole int // how runs went
+}
+
+func (y *tally) String() string {
+	return fmt.Sprintf("%d system-call faults, %d runs in which writes were lost; "+
+		"kvd went on %d times, refused commands %d, did not open %d, was killed %d; %d runs ended before the fault",
+		y.runs, y.lost, y.whole, y.refused, y.unopened, y.killed, y.missed)
 }
 
 // add counts a run, and what recovery has said of it.
@@ -285,9 +291,7 @@ func TestSyscallFaults(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d system-call faults, %d runs in which writes were lost: %d calls in the %d runs without a fault; "+
-		"kvd went on %d times, refused writes %d, did not open %d, was killed %d; %d runs ended before the fault",
-		total.runs, total.lost, total.calls, len(variants), total.whole, total.refused, total.unopened, total.killed, total.missed)
+	t.Logf("%d calls in the %d runs without a fault; %v", total.calls, len(variants), &total)
 	if min(total.whole, total.refused, total.unopened, total.killed) == 0 {
 		t.Error("an outcome is missing: the faults do not reach what they are for")
 	}

@@ -324,6 +324,13 @@ func (r *trial) refusedOpen() error {
 // contents are not what the clients know.
 func (r *trial) recovered() error {
 	k := startKvd(r.t, r.dir, 1, r.flags...)
+	err := r.verify(k)
+	k.stop()
+	return err
+}
+
+// verify compares what kvd shows with what the clients know.
+func (r *trial) verify(k *kvd) error {
 	all := k.contents()
 	var errs []error
 	for _, c := range r.clients {
@@ -332,6 +339,5 @@ func (r *trial) recovered() error {
 	for key, value := range all {
 		errs = append(errs, fmt.Errorf("never written: %q = %.40q", key, value))
 	}
-	k.stop()
 	return errors.Join(errs...)
 }
