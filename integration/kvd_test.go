@@ -376,8 +376,12 @@ type client struct {
 type shape struct {
 	keys       int // that it has
 	valueBytes int // at most
+	longBytes  int // at most of a value now and then; 0: there is none
 	reads      bool
 }
+
+// longEvery is how many values there are for a long one, if any is.
+const longEvery = 60
 
 // fewKeys is all in memory.
 var fewKeys = shape{keys: 150, valueBytes: 1500}
@@ -410,7 +414,11 @@ func (c *client) write() write { return write{key: c.key(), value: c.value()} }
 // value is one that no key had before.
 func (c *client) value() string {
 	c.seq++
-	return fmt.Sprintf("%d.%d.", c.id, c.seq) + strings.Repeat("v", c.rng.IntN(c.valueBytes))
+	bytes := c.valueBytes
+	if c.longBytes > 0 && c.rng.IntN(longEvery) == 0 {
+		bytes = c.longBytes
+	}
+	return fmt.Sprintf("%d.%d.", c.id, c.seq) + strings.Repeat("v", c.rng.IntN(bytes))
 }
 
 func (c *client) command() command {
@@ -623,7 +631,7 @@ func TestKill(t *testing.T) {
 			}
 			dir, rng := t.TempDir(), newRand(t)
 			clients := newClients(2+rng.IntN(4), fewKeys, rng)
-			did := killLoop(t, dir, v.procs, flags, clients, n, 400, rng,
+			did := killLoop(t, dir, v.procs, flags, clients, n, 1, 400, rng,
 				"store_flush_rounds", "store_pages_mkwrite_traps", "store_pages_mkwrite_prepared")
 			flushes, traps, prepared := did["store_flush_rounds"], did["store_pages_mkwrite_traps"], did["store_pages_mkwrite_prepared"]
 			t.Logf("%d rounds, %d clients; before the kills %d flush rounds, %d mkwrites by trap, %d prepared",
@@ -641,17 +649,17 @@ func TestKill(t *testing.T) {
 // share is the part of n that the i-th of parts has.
 func share(n, i, parts int) int { return (n + parts - i - 1) / parts }
 
-// killLoop kills kvd n times under load, each time when some pipelines were answered,
-// most at most, and verifies after each kill. It returns by how much the numbers of
+// killLoop kills kvd n times under load, each time when so many pipelines were answered,
+// from least to most, and verifies after each kill. It returns by how much the numbers of
 // INFO that were asked for have grown under load.
-func killLoop(t *testing.T, dir string, procs int, flags []string, clients []*client, n int, most int64, rng *rand.Rand, numbers ...string) map[string]int {
+func killLoop(t *testing.T, dir string, procs int, flags []string, clients []*client, n int, least, most int64, rng *rand.Rand, numbers ...string) map[string]int {
 	t.Helper()
 	sums := map[string]int{}
 	for round := range n {
 		k := startKvd(t, dir, procs, flags...)
 		verifyAll(t, k, clients)
 		before := k.info(numbers...)
-		underLoad(t, k, clients, 1+rng.Int64N(most), func(ending func()) {
+		underLoad(t, k, clients, least+rng.Int64N(most-least+1), func(ending func()) {
 			for name, number := range k.info(numbers...) {
 				sums[name] += number - before[name]
 			}

@@ -20,8 +20,8 @@ var smallMemory = []string{"--memory", fmt.Sprint(store.MinMemoryBudget)}
 const manyClients = 4
 
 // manyKeys, of manyClients, are more than 20 MiB of data. Most of the values are short
-// enough to be kept beside a leaf.
-var manyKeys = shape{keys: 13_500, valueBytes: 400, reads: true}
+// enough to be kept beside a leaf, and a few have pages of their own.
+var manyKeys = shape{keys: 11_000, valueBytes: 400, longBytes: 20_000, reads: true}
 
 // newLargeOrigin makes a store with all keys of so many clients, and closes it.
 func newLargeOrigin(t *testing.T, clients int, seed uint64) *origin {
@@ -104,7 +104,7 @@ func TestKillSmallMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			rng := newRand(t)
-			did := killLoop(t, dir, v.procs, slices.Concat(smallMemory, v.flags), from.clients(rng.Uint64()), n, v.most, rng, inPlay...)
+			did := killLoop(t, dir, v.procs, slices.Concat(smallMemory, v.flags), from.clients(rng.Uint64()), n, v.most/3, v.most, rng, inPlay...)
 			t.Logf("%d rounds; before the kills %v", n, did)
 			played(t, did, 50*n)
 		})

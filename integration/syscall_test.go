@@ -79,15 +79,13 @@ type origin struct {
 	acked []map[string]string // of each client
 	shape shape               // of its clients
 	flags []string            // of kvd
+	turns int
 }
 
 // noOrigin has kvd make a new store. Its budgets make rounds in a short run.
-var noOrigin = &origin{shape: fewKeys, flags: []string{"--dirty-budget", "1MiB", "--log-bytes", "64KiB"}}
+var noOrigin = &origin{shape: fewKeys, turns: 25, flags: []string{"--dirty-budget", "1MiB", "--log-bytes", "64KiB"}}
 
-const (
-	faultClients = 2
-	faultTurns   = 25
-)
+const faultClients = 2
 
 // newTrial returns a short run on a copy of the origin.
 func (o *origin) newTrial(t *testing.T, seed uint64) *trial {
@@ -97,7 +95,7 @@ func (o *origin) newTrial(t *testing.T, seed uint64) *trial {
 		dir:     filepath.Join(t.TempDir(), "store"),
 		clients: o.clients(seed),
 		flags:   o.flags,
-		turns:   faultTurns,
+		turns:   o.turns,
 	}
 	if err := o.copyTo(r.dir); err != nil {
 		t.Fatal(err)
@@ -170,7 +168,7 @@ func (r *trial) killInRound() func(sysfault.Call) sysfault.Answer {
 // is there shows in a copy.
 func settled(r *trial) *origin {
 	r.t.Helper()
-	o := &origin{dir: r.dir, shape: r.clients[0].shape, flags: r.flags}
+	o := &origin{dir: r.dir, shape: r.clients[0].shape, flags: r.flags, turns: r.turns}
 	r.dir = filepath.Join(r.t.TempDir(), "copy")
 	if err := errors.Join(o.copyTo(r.dir), r.recovered()); err != nil {
 		r.t.Fatal(err)

@@ -5,9 +5,11 @@ package integration
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -264,10 +266,30 @@ func (r *trial) readAll(conn *resptest.Conn) error {
 		return nil
 	}
 	for _, c := range r.clients {
-		for key := range c.acked {
-			if _, err := conn.Do("GET", key); err != nil {
+		for keys := range slices.Chunk(slices.Collect(maps.Keys(c.acked)), 500) {
+			if err := readKeys(conn, keys); err != nil {
 				return fmt.Errorf("a read of a store that refuses writes: %w", err)
 			}
+		}
+	}
+	return nil
+}
+
+// readKeys reads keys by a pipeline.
+func readKeys(conn *resptest.Conn, keys []string) error {
+	for _, key := range keys {
+		conn.Send("GET", key)
+	}
+	if err := conn.Flush(); err != nil {
+		return err
+	}
+	for range keys {
+		r, err := conn.Receive()
+		if err == nil {
+			err = r.Err()
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
