@@ -24,9 +24,12 @@ import (
 )
 
 // openStore opens a store in a directory of the test's own.
-func openStore(t testing.TB) *store.DB {
+func openStore(t testing.TB) *store.DB { return openStoreIn(t, 64<<20) }
+
+// openStoreIn opens one with so many bytes of memory.
+func openStoreIn(t testing.TB, budget int64) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.TempDir(), &store.Options{MemoryBudget: 64 << 20})
+	db, err := store.Open(t.TempDir(), &store.Options{MemoryBudget: budget})
 	if errors.Is(err, errors.ErrUnsupported) {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)
@@ -659,6 +662,42 @@ func TestInfo(t *testing.T) {
 		if !strings.Contains(info, line+"\r\n") {
 			t.Errorf("no line %s in\n%s", line, info)
 		}
+	}
+}
+
+// TestInfoMergesNothing has a store that is larger than its memory, with writes that are
+// kept beside leaves. INFO must leave them there, and DBSIZE count them.
+func TestInfoMergesNothing(t *testing.T) {
+	db := openStoreIn(t, store.MinMemoryBudget)
+	const keys, more = 30_000, 100
+	value := []byte(strings.Repeat("v", 400))
+	put := func(n int, key string) {
+		t.Helper()
+		if err := db.Put(fmt.Appendf(nil, "%06d%s", n, key), value, store.Deferred); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range keys {
+		put(n, "")
+	}
+	if err := db.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for n := range more {
+		put(n*keys/more, "new")
+	}
+	before := db.Metrics()
+	_, addr := start(t, db, Options{})
+	c := dial(t, addr)
+	info := do(t, c, "INFO").Str
+	if line := fmt.Sprintf("db0:keys=%d,", before.Keys); !strings.Contains(info, line) {
+		t.Errorf("no %s in\n%s", line, info)
+	}
+	if after := db.Metrics(); before.Keys == keys+more || after.Changes != before.Changes {
+		t.Errorf("%d keys, %+v before INFO, %d, %+v after", before.Keys, before.Changes, after.Keys, after.Changes)
+	}
+	if n := do(t, c, "DBSIZE").Int; n != keys+more {
+		t.Errorf("DBSIZE %d, want %d", n, keys+more)
 	}
 }
 
