@@ -201,8 +201,7 @@ func (k *kvd) dial() *resptest.Conn {
 
 func (k *kvd) port() string { return k.addr[strings.LastIndexByte(k.addr, ':')+1:] }
 
-// info returns numbers of the section Store of INFO. The others are not asked for:
-// to count the keys is to merge all that is kept beside leaves.
+// info returns numbers of the section Store of INFO.
 func (k *kvd) info(names ...string) map[string]int {
 	k.t.Helper()
 	c := k.dial()
