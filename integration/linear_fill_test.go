@@ -162,7 +162,7 @@ func TestLinearizableSmallMemory(t *testing.T) {
 			v.from, v.flags = from, slices.Concat(smallMemory, v.flags)
 			did := v.search(t, campaign.Scale(t, 7_500))
 			t.Logf("before the kills %v", did)
-			played(t, did, 100)
+			played(t, did, 50)
 		})
 	}
 }

@@ -192,7 +192,7 @@ func runWithout(t *testing.T, o *origin, seed uint64) *loadTrial {
 		t.Fatal(err)
 	}
 	t.Logf("without a fault: reads by stage %v; under load %v", r.reads, r.did)
-	played(t, r.did, 50)
+	played(t, r.did, 20)
 	return r
 }
 
