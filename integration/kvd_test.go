@@ -568,15 +568,22 @@ func underLoad(t *testing.T, k *kvd, clients []*client, atAcks int64, end func(e
 			}
 		})
 	}
+	lost := make(chan struct{})
+	go func() {
+		done.Wait()
+		close(lost)
+	}()
 	select {
 	case <-reached:
 		end(func() { ended.Store(true) })
+	case <-lost:
+		t.Errorf("no client is left, %d of %d pipelines answered", acks.Load(), atAcks)
 	case <-time.After(watchdog):
 		t.Errorf("%d of %d pipelines answered", acks.Load(), atAcks)
 		ended.Store(true)
 		k.cmd.Process.Signal(syscall.SIGABRT)
 	}
-	done.Wait()
+	<-lost
 	if t.Failed() {
 		t.FailNow()
 	}
