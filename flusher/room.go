@@ -67,6 +67,8 @@ type Space interface {
 	// SetRoom says how many pages may be used. If that is less than before, it
 	// returns false if it cannot be.
 	SetRoom(pages int) bool
+	// Spare is how many free pages should be left when the file gets shorter.
+	Spare() int
 	// Trim gives up what is free at the end, so that the next Cut has fewer pages.
 	Trim() error
 }
@@ -275,18 +277,22 @@ func (f *Flusher) trim() {
 }
 
 // shrink shortens the data file, of whose pages the last cut has some, and rounds. It
-// keeps one step of growth, and does nothing for less than another: else the files
-// would go up and down all the time. With tight it keeps nothing.
+// keeps one step of growth, or what space wants to spare, and does nothing for less than
+// another step: else the files would go up and down all the time. With tight it keeps
+// nothing.
 func (f *Flusher) shrink(pages int64, tight bool) error {
 	r := &f.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.mu.space == nil {
+		return nil
+	}
 	keep := pages
 	if !tight {
-		keep += growStep(pages)
+		keep += max(growStep(pages), int64(r.mu.space.Spare()))
 	}
 	have := r.pages.Load()
-	if r.mu.space == nil || have <= keep || !tight && have < keep+growStep(keep) || !r.mu.space.SetRoom(int(keep)) {
+	if have <= keep || !tight && have < keep+growStep(keep) || !r.mu.space.SetRoom(int(keep)) {
 		return nil
 	}
 	r.pages.Store(keep)

@@ -14,6 +14,7 @@ import (
 type anySpace struct{}
 
 func (anySpace) SetRoom(int) bool { return true }
+func (anySpace) Spare() int       { return 0 }
 func (anySpace) Trim() error      { return nil }
 
 // TestRoomInJournal changes more pages than the journal has room for, on a disk that

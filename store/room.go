@@ -26,6 +26,8 @@ type dataFile struct{ *DB }
 
 func (f dataFile) Trim() error { return f.tree.Trim() }
 
+func (f dataFile) Spare() int { return f.tree.Spare() }
+
 func (f dataFile) SetRoom(pages int) bool {
 	f.tree.DeferLess(f.opts.changeBytes(int64(pages)))
 	return f.tree.SetRoom(pages)

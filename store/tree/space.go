@@ -115,11 +115,15 @@ func (t *Tree) owed() int {
 }
 
 // lackFor is lack for op, in the middle of a change that has taken some pages already.
+// What op was promised it has, however much is owed by now, and however short the file.
 func (t *Tree) lackFor(op *Op, n int) error {
 	s := &t.mu.space
-	if op.merges {
+	switch {
+	case n <= op.pages:
+		return nil
+	case op.merges:
 		n -= s.kept(s.end())
-	} else {
+	default:
 		n += t.owed()
 	}
 	return s.lack(n - op.pages)
@@ -138,6 +142,15 @@ const (
 	// fewLeft is how many there should be, and at half of which more are asked for: 2 MiB.
 	fewLeft = 512
 )
+
+// Spare is how many free pages the file should keep when it gets shorter: with fewer it
+// would soon be Cramped, and get longer again.
+func (t *Tree) Spare() int {
+	if !t.changes.on() {
+		return 0
+	}
+	return fewLeft + t.owed()
+}
 
 // Cramped tells that there should be room for more pages soon, and returns how many.
 // Without it changes are no longer kept beside leaves.

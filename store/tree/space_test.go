@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"faultline/pagemeta"
 )
 
 // TestGroups checks, for limits around the borders of groups, that every page
@@ -217,6 +219,54 @@ func TestPromise(t *testing.T) {
 	}
 	if _, err := tr.Check(context.Background(), nil); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPromiseLasts has the file get shorter, and more changes come beside leaves, while an
+// op uses what it was promised: it must get all of it.
+func TestPromiseLasts(t *testing.T) {
+	tr, _ := newTree(t, 3*groupPages, false)
+	tr.KeepSpare()
+	if err := tr.Defer(1<<20, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	value := make([]byte, 3000)
+	put := func(op *Op, n int) error {
+		_, err := tr.Put(op, fmt.Appendf(nil, "%08d", n), value)
+		return err
+	}
+	n := 0
+	for ; n < 500; n++ {
+		if err := put(&Op{}, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const promised, owing = 50, 40
+	if !tr.SetRoom(int(tr.State().Pages)) {
+		t.Fatal("free pages are not given up")
+	}
+	room, err := tr.RoomFor(promised + owing)
+	if err != nil || !tr.SetRoom(room) {
+		t.Fatal(room, err)
+	}
+	var op Op
+	if err := tr.Promise(&op, promised); err != nil {
+		t.Fatal(err)
+	}
+	for i := range owing { // the leaves need not be there
+		if !tr.changes.add(pagemeta.PageID(groupPages+i), []byte("k"), []byte("v")) {
+			t.Fatal("no room beside a leaf")
+		}
+	}
+	if !tr.SetRoom(room - 8) {
+		t.Fatal("no page is given up, though some are kept for recovery")
+	}
+	for op.pages > 0 {
+		if err := put(&op, n); err != nil {
+			t.Fatalf("put %d, %d pages promised: %v", n, op.pages, err)
+		}
+		n++
 	}
 }
 
