@@ -249,6 +249,7 @@ func (db *DB) mergeZone(ctx context.Context, zone int) error {
 	defer func() { ahead.wait() }()
 	for len(leaves) > 0 {
 		n := min(most, len(leaves))
+		db.roomier() // nobody else does while this goes on
 		ahead.wait()
 		ahead.begin(db.tree, leaves[n:min(2*n, len(leaves))])
 		err := db.absorb(ctx, leaves[:n])
