@@ -47,13 +47,12 @@ func (f *Flusher) ReadPages(ids []pagemeta.PageID, take func(i int, image *pagem
 	defer batches.Put(b)
 	for done := 0; done < len(ids); done += len(b.images) {
 		b.plan(ids[done:])
-		disk.ReadMany(f.data, b.reads)
-		for s, span := range b.spans {
-			for i := span.from; i < span.to; i++ {
+		disk.ReadMany(f.data, b.reads, func(s int) {
+			for i := b.spans[s].from; i < b.spans[s].to; i++ {
 				id, image := ids[done+i], b.images[i]
 				take(done+i, image, f.finishRead(id, image, b.reads[s].Err))
 			}
-		}
+		})
 	}
 }
 

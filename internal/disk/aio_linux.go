@@ -55,7 +55,7 @@ const (
 
 	// manyDepth is how many of them one call of many has, so that it does not hold
 	// up all others.
-	manyDepth = 16
+	manyDepth = 32
 )
 
 // A slot is one access that is under way. What the kernel has of it stays in place:
@@ -63,7 +63,7 @@ const (
 type slot struct {
 	control iocb
 	mem     []byte     // keeps alive what the kernel has an address of
-	done    chan int64 // bytes, or a negative errno; capacity 1
+	done    chan int64 // bytes, or a negative errno; capacity 1, and one is sent
 }
 
 // init lets half of the Ps be held by threads that read.
@@ -81,51 +81,66 @@ func (q *queue) one(fd int, opcode uint16, mem []byte, off int64) bool {
 		return false
 	}
 	s := <-q.free
-	return q.submit(s, fd, opcode, mem, off) && q.finish(s)
+	q.submit([]*iocb{q.prepare(s, fd, opcode, mem, off)})
+	return q.finish(s)
 }
 
-// many makes accesses, with manyDepth of them under way, and sets their Err. What
-// it could not make it leaves to alone.
-func (q *queue) many(fd int, opcode uint16, accesses []Access, alone func([]byte, int64) (int, error)) {
+// many makes accesses, with manyDepth of them under way, sets their Err, and calls
+// ended with the index of each, in order, while those after it are under way. What it
+// could not make it leaves to alone.
+func (q *queue) many(fd int, opcode uint16, accesses []Access, alone func([]byte, int64) (int, error), ended func(i int)) {
 	queued := len(accesses) > 1 && q.start()
 	var under [manyDepth]*slot // by index into accesses, modulo manyDepth
-	oldest := 0
-	finish := func() {
-		a, s := &accesses[oldest], under[oldest%manyDepth]
-		a.Err = nil
-		if s == nil || !q.finish(s) {
-			_, a.Err = alone(a.Mem, a.Off)
+	for begun, done := 0, 0; done < len(accesses); {
+		if queued {
+			begun = q.begin(&under, fd, opcode, accesses, begun, done)
 		}
-		oldest++
-	}
-	for i, a := range accesses {
-		if i-oldest == manyDepth {
-			finish()
-		}
-		var s *slot
-		for queued && s == nil {
-			select {
-			case s = <-q.free:
-			default: // who waits for a slot must not hold one
-				if oldest == i {
-					s = <-q.free
-				} else {
-					finish()
-				}
+		// The others keep the disk busy while the next are prepared: a call for
+		// each that ends would cost more than the access.
+		for half := done + max(1, (begun-done)/2); done < half; done++ {
+			a := &accesses[done]
+			a.Err = nil
+			if !queued || !q.finish(under[done%manyDepth]) {
+				_, a.Err = alone(a.Mem, a.Off)
 			}
+			ended(done)
 		}
-		if s != nil && !q.submit(s, fd, opcode, a.Mem, a.Off) {
-			s = nil
-		}
-		under[i%manyDepth] = s
-	}
-	for oldest < len(accesses) {
-		finish()
 	}
 }
 
-// submit begins an access. If it says false the slot is free again.
-func (q *queue) submit(s *slot, fd int, opcode uint16, mem []byte, off int64) bool {
+// begin begins accesses from begun on, as many as there are slots for, with one
+// system call, and returns up to where. Those from done on are under way.
+func (q *queue) begin(under *[manyDepth]*slot, fd int, opcode uint16, accesses []Access, begun, done int) int {
+	var list [manyDepth]*iocb
+	n := 0
+	for ; begun < len(accesses) && begun-done < manyDepth; begun++ {
+		s := q.take(begun == done) // who waits for a slot must not hold one
+		if s == nil {
+			break
+		}
+		under[begun%manyDepth] = s
+		list[n] = q.prepare(s, fd, opcode, accesses[begun].Mem, accesses[begun].Off)
+		n++
+	}
+	q.submit(list[:n])
+	return begun
+}
+
+// take returns a free slot. If there is none it waits, or returns nil.
+func (q *queue) take(wait bool) *slot {
+	if wait {
+		return <-q.free
+	}
+	select {
+	case s := <-q.free:
+		return s
+	default:
+		return nil
+	}
+}
+
+// prepare has s say what is to be accessed.
+func (q *queue) prepare(s *slot, fd int, opcode uint16, mem []byte, off int64) *iocb {
 	s.mem = mem
 	s.control = iocb{
 		data:   uint64(uintptr(unsafe.Pointer(s)) - uintptr(unsafe.Pointer(&q.slots[0]))),
@@ -137,18 +152,28 @@ func (q *queue) submit(s *slot, fd int, opcode uint16, mem []byte, off int64) bo
 		flags:  iocbResFD,
 		resFD:  q.eventFD,
 	}
-	list := [1]*iocb{&s.control}
-	for {
-		n, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, q.context, 1, uintptr(unsafe.Pointer(&list)))
+	return &s.control
+}
+
+// submit begins accesses. The kernel takes as many as it can: it stops before one
+// that it refuses, and says why in the next call. That one has then ended.
+func (q *queue) submit(list []*iocb) {
+	for len(list) > 0 {
+		n, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, q.context, uintptr(len(list)), uintptr(unsafe.Pointer(&list[0])))
 		if errno == unix.EINTR {
 			continue
 		}
-		if n != 1 {
-			q.release(s)
-			return false
+		if errno != 0 {
+			q.slotAt(list[0].data).done <- -int64(errno)
+			n = 1
 		}
-		return true
+		list = list[n:]
 	}
+}
+
+// slotAt returns the slot at so many bytes of slots.
+func (q *queue) slotAt(at uint64) *slot {
+	return (*slot)(unsafe.Add(unsafe.Pointer(&q.slots[0]), at))
 }
 
 // finish waits for an access, and tells whether all of it was made.
@@ -205,8 +230,7 @@ func (q *queue) reap(wait syscall.RawConn) {
 	var events [queueDepth]ioEvent
 	_ = wait.Read(func(uintptr) bool {
 		for _, e := range events[:q.getEvents(&events)] {
-			s := (*slot)(unsafe.Add(unsafe.Pointer(&q.slots[0]), e.data))
-			s.done <- e.res
+			q.slotAt(e.data).done <- e.res
 		}
 		return false
 	})

@@ -37,21 +37,25 @@ type Access struct {
 // A Batcher is a File that reads and writes at several places at a time. Not every
 // File is one.
 type Batcher interface {
-	// ReadMany makes all reads and sets their Err.
-	ReadMany(reads []Access)
+	// ReadMany makes all reads and sets their Err. It calls ended with the index of
+	// each, in order, while others are still under way.
+	ReadMany(reads []Access, ended func(i int))
 	// WriteMany makes all writes, in any order, and sets their Err.
 	WriteMany(writes []Access)
 }
 
-// ReadMany makes all reads of f and sets their Err; several at a time, if f can.
-func ReadMany(f File, reads []Access) {
+// ReadMany makes all reads of f and sets their Err; several at a time, if f can. It
+// calls ended with the index of each, in order: what ended does with it takes place
+// while others are read.
+func ReadMany(f File, reads []Access, ended func(i int)) {
 	if b, ok := f.(Batcher); ok {
-		b.ReadMany(reads)
+		b.ReadMany(reads, ended)
 		return
 	}
 	for i := range reads {
 		r := &reads[i]
 		_, r.Err = f.ReadAt(r.Mem, r.Off)
+		ended(i)
 	}
 }
 

@@ -80,12 +80,14 @@ func (f *directFile) pread(p []byte, off int64) (int, error) {
 }
 
 // ReadMany is of Batcher.
-func (f *directFile) ReadMany(reads []Access) { f.queue.many(f.fd, iocbPread, reads, f.pread) }
+func (f *directFile) ReadMany(reads []Access, ended func(i int)) {
+	f.queue.many(f.fd, iocbPread, reads, f.pread, ended)
+}
 
 // WriteMany is of Batcher. A write that the queue could not make is made again,
 // as a whole: what the first try has left of it is overwritten.
 func (f *directFile) WriteMany(writes []Access) {
-	f.queue.many(f.fd, iocbPwrite, writes, f.WriteAt)
+	f.queue.many(f.fd, iocbPwrite, writes, f.WriteAt, func(int) {})
 }
 
 func (f *directFile) Close() error {

@@ -115,7 +115,16 @@ func readSome(t *testing.T, f *directFile, mem []byte) {
 	for i := range reads {
 		reads[i] = Access{Mem: mem[i*DirectBytes : (i+1)*DirectBytes], Off: rand.Int64N(64) * DirectBytes}
 	}
-	f.ReadMany(reads)
+	next := 0
+	f.ReadMany(reads, func(i int) {
+		if i != next {
+			t.Errorf("read %d ended, want %d", i, next)
+		}
+		next++
+	})
+	if next != len(reads) {
+		t.Errorf("%d reads ended, want %d", next, len(reads))
+	}
 	for _, r := range reads {
 		if r.Err != nil {
 			t.Error(r.Err)
@@ -141,7 +150,7 @@ func TestReadMany(t *testing.T) {
 		for i := range blocks + 1 {
 			reads = append(reads, Access{mem[i*DirectBytes : (i+1)*DirectBytes], int64(i) * DirectBytes, io.ErrNoProgress})
 		}
-		ReadMany(f, reads)
+		ReadMany(f, reads, func(int) {})
 		for i, r := range reads {
 			switch {
 			case i < blocks-1 && r.Err != nil:
@@ -210,4 +219,87 @@ func TestDirectWrites(t *testing.T) {
 		}
 	}
 	must(t, SyncAndEvict(direct))
+}
+
+// TestRefused has the kernel take some accesses of a batch and refuse others, in the
+// first place, in the middle, and at the end: each ends by itself, and the slots are free
+// again.
+func TestRefused(t *testing.T) {
+	const blocks = 8
+	f, _ := numbered(t, blocks)
+	defer f.Close()
+	if !f.queue.start() {
+		t.Skip("no AIO")
+	}
+	refused := map[int]bool{0: true, 3: true, 4: true, blocks - 1: true}
+	mem := block(t, blocks*DirectBytes)
+	var slots []*slot
+	var list []*iocb
+	for i := range blocks {
+		s, fd := f.queue.take(true), f.fd
+		if refused[i] {
+			fd = -1
+		}
+		slots = append(slots, s)
+		list = append(list, f.queue.prepare(s, fd, iocbPread, mem[i*DirectBytes:(i+1)*DirectBytes], int64(i)*DirectBytes))
+	}
+	f.queue.submit(list)
+	for i, s := range slots {
+		if got := f.queue.finish(s); got == refused[i] {
+			t.Errorf("block %d: made: %t, want %t", i, got, !refused[i])
+		} else if got {
+			wantBlock(t, mem[i*DirectBytes:], i)
+		}
+	}
+	if free := len(f.queue.free); free != queueDepth {
+		t.Errorf("%d slots are free, want %d", free, queueDepth)
+	}
+}
+
+// TestManyRefused has the kernel refuse every access, which then is made without the
+// queue, and has a queue with one free slot.
+func TestManyRefused(t *testing.T) {
+	const blocks = 3 * manyDepth
+	f, _ := numbered(t, blocks)
+	defer f.Close()
+	if !f.queue.start() {
+		t.Skip("no AIO")
+	}
+	mem := block(t, blocks*DirectBytes)
+	read := func(what string, alone int) {
+		var reads []Access
+		for i := range blocks {
+			reads = append(reads, Access{mem[i*DirectBytes : (i+1)*DirectBytes], int64(i) * DirectBytes, io.ErrNoProgress})
+		}
+		got := 0
+		pread := func(p []byte, off int64) (int, error) { got++; return f.pread(p, off) }
+		next := 0
+		f.queue.many(f.fd, iocbPread, reads, pread, func(i int) {
+			if i != next || reads[i].Err != nil {
+				t.Errorf("%s: read %d, want %d: %v", what, i, next, reads[i].Err)
+			}
+			wantBlock(t, reads[i].Mem, i)
+			next++
+		})
+		if next != blocks || got != alone {
+			t.Errorf("%s: %d reads, %d of them alone, want %d and %d", what, next, got, blocks, alone)
+		}
+		clear(mem)
+	}
+	read("all is well", 0)
+	event := f.queue.eventFD
+	f.queue.eventFD = ^uint32(0)
+	read("all refused", blocks)
+	f.queue.eventFD = event
+	var held []*slot // one is left
+	for len(f.queue.free) > 1 {
+		held = append(held, f.queue.take(true))
+	}
+	read("one slot", 0)
+	for _, s := range held {
+		f.queue.release(s)
+	}
+	if free := len(f.queue.free); free != queueDepth {
+		t.Errorf("%d slots are free, want %d", free, queueDepth)
+	}
 }

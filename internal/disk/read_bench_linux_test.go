@@ -33,7 +33,7 @@ func BenchmarkRead(b *testing.B) {
 		{"threads", func(r []Access) { _, r[0].Err = f.pread(r[0].Mem, r[0].Off) }, 1},
 		{"queue", func(r []Access) { f.queue.one(f.fd, iocbPread, r[0].Mem, r[0].Off) }, 1},
 		{"ReadAt", func(r []Access) { _, r[0].Err = f.ReadAt(r[0].Mem, r[0].Off) }, 1},
-		{"ReadMany", f.ReadMany, 64},
+		{"ReadMany", func(r []Access) { f.ReadMany(r, func(int) {}) }, 64},
 	}
 	for _, beside := range []string{"nothing", "compute"} {
 		for _, way := range ways {
