@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// batchPages is how many pages ReadPages has in memory at a time: 1 MiB.
-	batchPages = 256
+	// batchPages is how many pages ReadPages has in memory at a time: 512 KiB.
+	batchPages = 128
 
 	// spanPages is how many of them one read has at most: several go in parallel.
 	spanPages = 32

@@ -221,6 +221,14 @@ func TestDirectWrites(t *testing.T) {
 	must(t, SyncAndEvict(direct))
 }
 
+// wantFree tells whether all slots are free.
+func wantFree(t *testing.T, q *queue) {
+	t.Helper()
+	if len(q.single) != queueDepth || len(q.batch) != queueDepth {
+		t.Errorf("%d and %d slots are free, want %d of each", len(q.single), len(q.batch), queueDepth)
+	}
+}
+
 // TestRefused has the kernel take some accesses of a batch and refuse others, in the
 // first place, in the middle, and at the end: each ends by itself, and the slots are free
 // again.
@@ -251,9 +259,7 @@ func TestRefused(t *testing.T) {
 			wantBlock(t, mem[i*DirectBytes:], i)
 		}
 	}
-	if free := len(f.queue.free); free != queueDepth {
-		t.Errorf("%d slots are free, want %d", free, queueDepth)
-	}
+	wantFree(t, &f.queue)
 }
 
 // TestManyRefused has the kernel refuse every access, which then is made without the
@@ -292,14 +298,49 @@ func TestManyRefused(t *testing.T) {
 	read("all refused", blocks)
 	f.queue.eventFD = event
 	var held []*slot // one is left
-	for len(f.queue.free) > 1 {
+	for len(f.queue.batch) > 1 {
 		held = append(held, f.queue.take(true))
 	}
 	read("one slot", 0)
 	for _, s := range held {
 		f.queue.release(s)
 	}
-	if free := len(f.queue.free); free != queueDepth {
-		t.Errorf("%d slots are free, want %d", free, queueDepth)
+	wantFree(t, &f.queue)
+}
+
+// TestReadInMany has calls of ReadMany take all slots that there are for them, and then
+// read a block alone for each that has ended. They must come to an end.
+func TestReadInMany(t *testing.T) {
+	const blocks, readers = 2 * manyDepth, queueDepth / manyDepth
+	f, _ := numbered(t, blocks)
+	defer f.Close()
+	if !f.queue.start() {
+		t.Skip("no AIO")
 	}
+	f.queue.reading.Add(f.queue.threads) // others read, too: each goes through the queue
+	var wg, all sync.WaitGroup
+	all.Add(readers)
+	for range readers {
+		mem := block(t, (blocks+1)*DirectBytes)
+		one := mem[blocks*DirectBytes:]
+		wg.Go(func() {
+			var reads []Access
+			for i := range blocks {
+				reads = append(reads, Access{Mem: mem[i*DirectBytes : (i+1)*DirectBytes], Off: int64(i) * DirectBytes})
+			}
+			f.ReadMany(reads, func(i int) {
+				if i == 0 {
+					all.Done()
+					all.Wait()
+				}
+				if _, err := f.ReadAt(one, reads[i].Off); err != nil || reads[i].Err != nil {
+					t.Error(err, reads[i].Err)
+				}
+				wantBlock(t, reads[i].Mem, i)
+				wantBlock(t, one, i)
+			})
+		})
+	}
+	wg.Wait()
+	wantFree(t, &f.queue)
 }
