@@ -36,3 +36,17 @@ func (t *Table) AskMany(ids []PageID, heat Heat) {
 		t.unlock(locked[i])
 	})
 }
+
+// Missing tells whether page id is neither in memory nor on its way there.
+func (t *Table) Missing(id PageID) bool {
+	w := t.load(id)
+	return w.State() == Absent && !w.locked()
+}
+
+// Cool takes one from the heat of page id.
+func (t *Table) Cool(id PageID) {
+	m := &t.metas[id].word
+	if w := Word(m.Load()); w.heat() > Cold {
+		m.CompareAndSwap(uint64(w), uint64(w-heatOne)) // or somebody is busy with it
+	}
+}

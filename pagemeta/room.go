@@ -38,6 +38,17 @@ func (t *Table) ahead() int64 {
 	return min(t.room.resident.Load()/share, 2*evictBatch) + min(evictBatch/4, t.Memory/PageBytes/8)
 }
 
+// Window is how many pages one reader may ask for ahead of its use of them: a small
+// share of those that could be there, so that they still are when it comes.
+func (t *Table) Window() int {
+	if t.Memory == 0 {
+		return t.Pages
+	}
+	const share = 16
+	r := &t.room
+	return int(max(0, t.free()+r.resident.Load()-r.kept.Load()) / share)
+}
+
 // leastClean is how many Clean pages stay even where there is no room for them. An
 // operation needs the pages of its way at one time; if each that it loads drove out
 // the one before, it would begin again for ever.

@@ -23,9 +23,12 @@ type Cursor struct {
 	both *run // the leaf with the changes beside it, if there are any
 	room run  // memory of both
 
+	id     pagemeta.PageID // of leaf, or of that which it goes to
 	way    [maxHeight]bend // by level, 1 and above; the way to leaf
 	height int
-	ahead  ahead
+	steps  int    // leaves that the cursor went to since it was set
+	fades  bool   // the leaf that it goes to is in memory for this walk only
+	ahead  *ahead // nil: the walk is short so far
 }
 
 // A bend is an inner node that the cursor came by.
@@ -139,7 +142,7 @@ func (c *Cursor) Prev() bool { return c.settle(c.at-1, -1) }
 
 func (c *Cursor) seek(key []byte, dir int) bool {
 	c.key, c.ok, c.err = append(c.key[:0], key...), false, nil
-	c.ahead.steps = 0
+	c.steps, c.fades = 0, false
 	return c.enter() && c.settle(c.place(dir), dir)
 }
 
@@ -268,9 +271,6 @@ func (c *Cursor) tryStep(dir int) (next step, trap pagemeta.Trap) {
 			return s, trap
 		}
 		b.index = index
-		if level == 1 {
-			c.readAhead(b, n, dir)
-		}
 		return c.down(child, v, level, dir), trap
 	}
 	c.height = 0
@@ -282,7 +282,11 @@ func (c *Cursor) tryStep(dir int) (next step, trap pagemeta.Trap) {
 // the nearest one. It runs inside a boundary.
 func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 	for {
-		if err := c.t.pages.Ask(id, heat(above)); err != nil {
+		if above == 1 && dir != 0 && id != c.id {
+			c.id = id
+			c.stepped(dir)
+		}
+		if err := c.t.pages.Ask(id, c.heat(above)); err != nil {
 			return step{kind: failed, err: err}
 		}
 		n := c.t.node(id)
@@ -292,7 +296,12 @@ func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 		}
 		above = level
 		if level == 0 {
+			c.id = id
 			ok := c.hold(id, n)
+			if c.fades {
+				c.t.pages.Cool(id)
+				c.fades = false
+			}
 			if id == Root {
 				c.height = 1
 			}
@@ -312,6 +321,15 @@ func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 		}
 		id, v = child, cv
 	}
+}
+
+// heat is that of a node below one of this level. The leaves of a long walk stay as they
+// are; those that come for it are warm until it has seen them.
+func (c *Cursor) heat(above int) pagemeta.Heat {
+	if above == 1 && c.steps >= aheadAfter && !c.fades {
+		return pagemeta.Cold
+	}
+	return heat(above)
 }
 
 // toward returns the first child in direction dir, or that of key if dir is 0.
