@@ -236,7 +236,7 @@ func (q *queue) setup() error {
 // one.
 func (q *queue) reap(wait syscall.RawConn) {
 	defer close(q.ended)
-	var events [queueDepth]ioEvent
+	var events [2 * queueDepth]ioEvent // all that there can be: what is left here, no edge tells of
 	_ = wait.Read(func(uintptr) bool {
 		for _, e := range events[:q.getEvents(&events)] {
 			q.slotAt(e.data).done <- e.res
@@ -246,9 +246,9 @@ func (q *queue) reap(wait syscall.RawConn) {
 }
 
 // getEvents does not wait. It cannot fail while the context is there.
-func (q *queue) getEvents(events *[queueDepth]ioEvent) int {
+func (q *queue) getEvents(events *[2 * queueDepth]ioEvent) int {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, q.context, 0, queueDepth, uintptr(unsafe.Pointer(events)), 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, q.context, 0, uintptr(len(events)), uintptr(unsafe.Pointer(events)), 0, 0)
 		if errno == 0 {
 			return int(n)
 		}
