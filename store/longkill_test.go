@@ -9,12 +9,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"faultline/internal/campaign"
+	"faultline/pagemeta"
 )
 
 // killedEnv is set in the process that TestLongKilled kills: seed and directory.
@@ -23,13 +25,16 @@ const killedEnv = "FAULTLINE_LONG_KILLED"
 // killedKeys is how many keys it writes.
 const killedKeys = 12
 
+// killedMost is how long its values are at most: 2 MiB, and 64 MiB in a long run.
+func killedMost(t *testing.T) int { return min(campaign.Scale(t, 2<<20), 64<<20) }
+
 // killedValue is what write n, from 1 on, gives a key: nil deletes it.
-func killedValue(key int, n uint64) []byte {
+func killedValue(key int, n uint64, most int) []byte {
 	r := rand.New(rand.NewPCG(uint64(key), n))
 	if n == 0 || r.IntN(6) == 0 {
 		return nil
 	}
-	return longBytes(uint64(key)<<16+n, 64<<10+r.IntN(2<<20)>>r.IntN(5))
+	return longBytes(uint64(key)<<16+n, 64<<10+r.IntN(most)>>r.IntN(5))
 }
 
 func killedOptions() *Options {
@@ -52,7 +57,7 @@ func TestLongKilledChild(t *testing.T) {
 	r := rand.New(rand.NewPCG(s, 0))
 	for n := s << 20; ; n++ {
 		key := r.IntN(killedKeys)
-		k, value := fmt.Appendf(nil, "key%d", key), killedValue(key, n)
+		k, value := fmt.Appendf(nil, "key%d", key), killedValue(key, n, killedMost(t))
 		fmt.Println("write", key, n)
 		switch {
 		case value == nil:
@@ -71,8 +76,10 @@ func TestLongKilledChild(t *testing.T) {
 
 // TestLongKilled kills a process that writes, overwrites and deletes long values, again
 // and again, at random moments. Each key must have the value of the last write that was
-// acknowledged, or of one that had begun then, whole. At the end all is deleted, and no
-// page is in use by a value.
+// acknowledged, or of one that had begun then, whole. At the end all is deleted, no page
+// is in use by a value, and the data file is as small as it was at first.
+//
+// FAULTLINE_SCALE=32 writes values of up to 64 MiB.
 func TestLongKilled(t *testing.T) {
 	seed, kills := campaign.Seed(t), campaign.Scale(t, 6)
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -81,6 +88,17 @@ func TestLongKilled(t *testing.T) {
 	for key := range may {
 		may[key] = []uint64{0}
 	}
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(dir, "data"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	if err := open(t, dir, killedOptions()).Close(); err != nil {
+		t.Fatal(err)
+	}
+	first, largest := size(), int64(0)
 	acked := 0
 	for kill := range kills {
 		acked += killWriter(t, fmt.Sprintf("%d %s", seed<<10+uint64(kill)+1, dir), time.Duration(100+rng.IntN(300))*time.Millisecond, may)
@@ -88,8 +106,9 @@ func TestLongKilled(t *testing.T) {
 		if err != nil {
 			t.Fatalf("kill %d: %v", kill, err)
 		}
+		largest = max(largest, size())
 		for key := range may {
-			n, err := oneOf(db, key, may[key])
+			n, err := oneOf(db, key, may[key], killedMost(t))
 			if err != nil {
 				t.Fatalf("kill %d: %v", kill, err)
 			}
@@ -115,7 +134,11 @@ func TestLongKilled(t *testing.T) {
 	if acked == 0 {
 		t.Error("no write was acknowledged")
 	}
-	t.Logf("%d kills, %d writes acknowledged", kills, acked)
+	const few = 16 * pagemeta.PageBytes // what is kept beyond the pages in use is a round number or not
+	if last := size(); last > first+few {
+		t.Errorf("%d bytes of data at the end, %d at first", last, first)
+	}
+	t.Logf("%d kills, %d writes acknowledged, %d MiB of data at most, %d at the end", kills, acked, largest>>20, size()>>20)
 }
 
 // killWriter runs the child for so long, notes in may what a kill can leave, and returns
@@ -157,13 +180,13 @@ func killWriter(t *testing.T, env string, after time.Duration, may [][]uint64) (
 }
 
 // oneOf returns the write that key has the value of, which must be one of may.
-func oneOf(db *DB, key int, may []uint64) (uint64, error) {
+func oneOf(db *DB, key int, may []uint64, most int) (uint64, error) {
 	got, err := db.Get(fmt.Appendf(nil, "key%d", key))
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return 0, err
 	}
 	for _, n := range may {
-		if want := killedValue(key, n); bytes.Equal(got, want) && (want == nil) == (err != nil) {
+		if want := killedValue(key, n, most); bytes.Equal(got, want) && (want == nil) == (err != nil) {
 			return n, nil
 		}
 	}
