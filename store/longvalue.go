@@ -118,18 +118,12 @@ func valuePages(bytes int) int {
 // rather than to take what is scattered. The error wraps ErrFull or ErrNoSpace if there
 // are not so many, or in too many places.
 func (db *DB) hold(ctx context.Context, v *longValue, n int) error {
-	err := db.tryHold(v, n, false)
-	var grown error
-	if errors.Is(err, tree.ErrNoRoom) {
-		if grown = db.makeRoomBehind(n); grown == nil {
-			err = db.tryHold(v, n, false)
+	grown, err := db.holdNow(v, n)
+	if (errors.Is(err, ErrFull) || errors.Is(err, tree.ErrNoRoom)) && db.tree.Cooling() > 0 {
+		if err := db.cool(ctx); err != nil {
+			return err
 		}
-		if errors.Is(err, tree.ErrNoRoom) {
-			err = db.tryHold(v, n, true)
-		}
-	}
-	if errors.Is(err, ErrFull) || errors.Is(err, tree.ErrNoRoom) {
-		err = db.holdCooled(ctx, v, n, err)
+		grown, err = db.holdNow(v, n)
 	}
 	if errors.Is(err, tree.ErrNoRoom) && grown != nil {
 		return fmt.Errorf("long value, %d pages: %w", n, grown)
@@ -137,18 +131,30 @@ func (db *DB) hold(ctx context.Context, v *longValue, n int) error {
 	return err
 }
 
-// holdCooled is hold, after err, of pages that may be had after a round.
-func (db *DB) holdCooled(ctx context.Context, v *longValue, n int, err error) error {
-	if db.tree.Cooling() == 0 {
-		return err
+// holdNow is hold of pages that can be had at once. grown is why the file could not
+// become longer.
+func (db *DB) holdNow(v *longValue, n int) (grown, err error) {
+	err = db.tryHold(v, n, false)
+	if !errors.Is(err, tree.ErrNoRoom) {
+		return nil, err
 	}
+	if grown = db.makeRoomBehind(n - tree.Pages(v.ref.Extents)); grown == nil {
+		err = db.tryHold(v, n, false)
+	}
+	if errors.Is(err, tree.ErrNoRoom) {
+		err = db.tryHold(v, n, true)
+	}
+	return grown, err
+}
+
+// cool makes a round, after which pages can be had that are cooling.
+func (db *DB) cool(ctx context.Context) error {
 	if db.opts.ReadOnly { // no page of the file is overwritten, so none need be waited for
 		db.tree.BeginRound()
 		db.tree.EndRound()
-	} else if err := db.flusher.Checkpoint(ctx); err != nil {
-		return db.orClosed(err)
+		return nil
 	}
-	return db.tryHold(v, n, true)
+	return db.orClosed(db.flusher.Checkpoint(ctx))
 }
 
 // tryHold is hold of what is free now. With scraps, no run is too short.
@@ -178,11 +184,11 @@ func (db *DB) grow(ctx context.Context, v *longValue, n int) error {
 	if n <= have {
 		return nil
 	}
-	err := db.tryHold(v, min(max(n, 2*have), valuePages(MaxValueBytes)), false)
-	if !errors.Is(err, ErrFull) && !errors.Is(err, tree.ErrNoRoom) {
-		return err
+	err := db.hold(ctx, v, min(max(n, 2*have), valuePages(MaxValueBytes)))
+	if errors.Is(err, ErrFull) || errors.Is(err, ErrNoSpace) || errors.Is(err, tree.ErrNoRoom) {
+		return db.hold(ctx, v, n)
 	}
-	return db.hold(ctx, v, n)
+	return err
 }
 
 // shrink gives back the pages that v has held in vain.

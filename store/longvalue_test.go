@@ -575,3 +575,20 @@ func TestLongFull(t *testing.T) {
 	was := contents(t, db)
 	wantSame(t, contents(t, open(t, crashed(t, db), o)), was)
 }
+
+// TestLongUnknown puts a value whose length is not known, so that its pages come a few at
+// a time, into a file that has to grow for it again and again.
+func TestLongUnknown(t *testing.T) {
+	watchdog(t)
+	db := open(t, t.TempDir(), &Options{MemoryBudget: 64 << 20})
+	want := longBytes(1, 48<<20)
+	for range 2 { // the second time beside pages that are free
+		if err := db.PutReader(context.Background(), []byte("key"), bytes.NewReader(want), -1, Async); err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.Get([]byte("key"))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+	}
+}

@@ -44,3 +44,11 @@ func (s pageSet) count() (n int) {
 	}
 	return n
 }
+
+// end is the first page behind all of s.
+func (s pageSet) end() (end int) {
+	for word, mask := range s {
+		end = max(end, int(word)*64+64-bits.LeadingZeros64(mask))
+	}
+	return end
+}

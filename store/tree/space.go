@@ -56,11 +56,7 @@ func groupsOf(pages int) int { return (pages + groupPages - 1) / groupPages }
 
 // last is the first page behind all that are in use or held.
 func (s *space) last() int {
-	last := s.pages
-	for word, mask := range s.held {
-		last = max(last, int(word)*64+64-bits.LeadingZeros64(mask))
-	}
-	return last
+	return max(s.pages, s.held.end())
 }
 
 // End returns how many pages of the file are in use, or held, or before such.
@@ -207,19 +203,35 @@ func (t *Tree) RoomFor(n int) (room int, err error) {
 }
 
 // RoomBehind returns how many pages the disk must have room for, so that there is a run
-// of n behind all that are in use; the error is ErrFull if so many there cannot be.
+// of n behind all that are in use, or the longest that there is and then others; the
+// error is ErrFull if so many there cannot be.
 func (t *Tree) RoomBehind(n int) (room int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.mu.space
-	room = s.last() + n
-	room += groupsOf(room) + 1 - groupsOf(s.last()) // and their bitmaps
+	start := s.behind(min(n, MaxExtentPages))
+	room = start + n
+	room += groupsOf(room) + 1 - groupsOf(start) // and their bitmaps
 	room = max(room, s.end()+n+t.owed()-s.free(s.end()))
 	room += s.kept(room)
 	if room > s.limit {
 		return 0, ErrFull
 	}
 	return room, nil
+}
+
+// behind returns where a run of n pages may begin, behind all that are in use, held or
+// cooling: it has no bitmap in it.
+func (s *space) behind(n int) int {
+	start := s.last()
+	for _, set := range s.cooling {
+		start = max(start, set.end())
+	}
+	const first = bitmapPage + 1 // page of a group that can be the first of a long run
+	if at := (start - first + groupPages) % groupPages; at+n > MaxExtentPages {
+		start += groupPages - at
+	}
+	return start
 }
 
 // Promise keeps n pages of the file for op, or fails with ErrFull or ErrNoRoom.
