@@ -145,7 +145,7 @@ func TestStorm(t *testing.T) {
 			})
 			loop(func() error {
 				err := db.Checkpoint(context.Background())
-				if m := db.Metrics(); c.writes() > 2000 && m.Flush.Rounds > 8 && m.Pages.Captured > 0 {
+				if m := db.Metrics(); c.writes() > 2000 && m.Flush.Rounds > 8 && m.Pages.Captured > 0 && m.Pages.Evicted > 0 {
 					over.Store(true)
 				}
 				return err
