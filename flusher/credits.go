@@ -112,6 +112,9 @@ func pace(free, total int64) time.Duration {
 	return time.Duration(missing * missing * float64(paceMax))
 }
 
+// Credits is how many there are now, taken or not: see Config.Lessen.
+func (f *Flusher) Credits() int { return int(f.credits.total.Load()) }
+
 // Stand returns when there are so many credits that n more, taken in the background,
 // slow nobody down: three eighths are left then. Half used starts a round, so it goes
 // on beside one for a while.

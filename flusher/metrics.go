@@ -52,7 +52,7 @@ func (f *Flusher) Metrics() Metrics {
 		MaxPause:     time.Duration(m.pauseMax.Load()),
 		Paced:        time.Duration(m.paced.Load()),
 		CreditsFree:  f.credits.free(),
-		CreditsTotal: f.credits.total.Load(),
+		CreditsTotal: int64(f.Credits()),
 		Room:         f.room.pages.Load(),
 	}
 }

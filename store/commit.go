@@ -103,10 +103,14 @@ func (db *DB) wait(ctx context.Context, lsn LSN, d Durability) (err error) {
 
 // kickFor asks for a round if the log has grown enough.
 func (db *DB) kickFor(lsn LSN) {
-	if uint64(lsn) > db.cutLSN.Load()+uint64(db.opts.LogBytes) { // a cut may have come in between
+	if db.overdue(uint64(lsn)) {
 		db.trimSoon()
 	}
 }
+
+// overdue tells whether a log that stands at lsn has grown enough for a round. A cut may
+// be beyond lsn by now.
+func (db *DB) overdue(lsn uint64) bool { return lsn > db.cutLSN.Load()+uint64(db.opts.LogBytes) }
 
 // commit is the way of a write into the tree and the log. The numbers are those
 // of the package comment.

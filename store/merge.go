@@ -164,11 +164,11 @@ func (db *DB) mergeSome(ctx context.Context) error {
 			sick |= 1 << zone
 		}
 	}
-	reached, most := db.reached(), uint64(db.opts.LogBytes)
-	if reached <= db.cutLSN.Load()+most {
+	reached := db.reached()
+	if !db.overdue(reached) {
 		return failed
 	}
-	err := db.mergeZones(ctx, db.tree.ZonesBefore(nil, reached-most/2))
+	err := db.mergeZones(ctx, db.tree.ZonesBefore(nil, reached-uint64(db.opts.LogBytes)/2))
 	db.flusher.Kick()
 	return errors.Join(failed, err)
 }
@@ -243,7 +243,7 @@ func (db *DB) absorb(ctx context.Context, leaves []pagemeta.PageID) (failed erro
 func (db *DB) mergeZone(ctx context.Context, zone int) error {
 	var failed error
 	leaves := db.tree.Leaves(zone)
-	most := max(min(mergeLeaves, int(db.flusher.Metrics().CreditsTotal)/(2*mergeCredits)), 1)
+	most := max(min(mergeLeaves, db.flusher.Credits()/(2*mergeCredits)), 1)
 	var ahead readAhead
 	ahead.begin(db.tree, leaves[:min(most, len(leaves))])
 	defer func() { ahead.wait() }()
