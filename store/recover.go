@@ -107,6 +107,9 @@ func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 	}
 	dirty, grow := db.tree.Credits(b.n, b.inTree)
 	short := db.promise(b, grow)
+	if errors.Is(short, ErrFull) && db.merge(context.Background()) == nil {
+		short = db.promise(b, grow) // what was kept for changes beside leaves is known now
+	}
 	if short != nil && !errors.Is(short, ErrNoSpace) && !errors.Is(short, ErrFull) {
 		return short
 	}
