@@ -199,6 +199,8 @@ func (c *conn) execute(args [][]byte) {
 		c.refuse(args)
 	case !cmd.takes(len(args)):
 		c.wrongArity(cmd)
+	case cmd.flags&flagLoading == 0 && !c.srv.Ready():
+		c.out.Error(errLoading)
 	default:
 		c.hasRead = c.hasRead || cmd.flags&flagRead != 0
 		cmd.run(c, args)

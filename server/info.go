@@ -92,7 +92,8 @@ func (s *Server) infoMemory(add func(string, any)) {
 }
 
 func (s *Server) infoPersistence(add func(string, any)) {
-	add("loading", 0)
+	ready := s.Ready()
+	add("loading", zeroOne(!ready))
 	add("async_loading", 0)
 	add("rdb_bgsave_in_progress", 0)
 	add("aof_enabled", 1)
@@ -102,6 +103,17 @@ func (s *Server) infoPersistence(add func(string, any)) {
 	}
 	add("aof_last_write_status", status)
 	add("durability", durabilityName(s.opts.Durability))
+	if !ready {
+		s.infoLoading(add)
+	}
+}
+
+// zeroOne is how INFO shows a condition.
+func zeroOne(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (s *Server) infoStats(add func(string, any)) {
@@ -118,6 +130,9 @@ func (s *Server) infoReplication(add func(string, any)) {
 // infoKeyspace has the number of keys without those that are new beside leaves. DBSIZE
 // has all, but merges for that, and INFO is what monitors ask for all the time.
 func (s *Server) infoKeyspace(add func(string, any)) {
+	if !s.Ready() {
+		return
+	}
 	if n := s.db.Metrics().Keys; n > 0 {
 		add("db0", fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", n))
 	}
@@ -125,6 +140,9 @@ func (s *Server) infoKeyspace(add func(string, any)) {
 
 // infoStore shows every number of store.Metrics under its own name.
 func (s *Server) infoStore(add func(string, any)) {
+	if !s.Ready() {
+		return
+	}
 	addFields("store", reflect.ValueOf(s.db.Metrics()), add)
 }
 

@@ -61,7 +61,8 @@ func (o *Options) setDefaults() {
 
 // A Server serves a store to clients. Serve may run on several listeners.
 type Server struct {
-	db       Store
+	db       Store // see loading
+	loading  loading
 	opts     Options
 	commands *table
 	cursors  *cursors
@@ -93,7 +94,8 @@ type Server struct {
 	}
 }
 
-// New returns a Server of db, which stays the caller's to close.
+// New returns a Server of db, which stays the caller's to close. If db is nil, clients
+// are answered -LOADING until Open.
 func New(db Store, o Options) *Server {
 	o.setDefaults()
 	s := &Server{
@@ -107,6 +109,10 @@ func New(db Store, o Options) *Server {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.listeners = make(map[net.Listener]struct{})
 	s.mu.open = make(map[*conn]struct{})
+	s.loading.began = s.started
+	if db != nil {
+		s.Open(db)
+	}
 	return s
 }
 

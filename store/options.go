@@ -64,6 +64,13 @@ type Options struct {
 	// left to recover is recovered in memory. The directory must hold a store.
 	ReadOnly bool
 
+	// Progress, if it is not nil, is called by Open while it recovers: done bytes of
+	// the log have been replayed, of total. The first call comes before the first
+	// record, further ones after each MiB or so, the last with done = total. The total
+	// counts files of the log as a whole, the last of them too, of which only a part
+	// may be in use: the last call can come early. It must return quickly.
+	Progress func(done, total uint64)
+
 	// TrapOnly turns off every preparation that saves a trap: each page is
 	// loaded and made writable by a trap of the MMU. For tests; it costs
 	// microseconds a page and changes nothing else.

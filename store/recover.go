@@ -29,14 +29,20 @@ func (db *DB) recover() error {
 	db.merger.start(db)
 	var b Batch
 	var err error
+	show := db.progress(wal.LSN(from))
 	db.recovery, err = db.log.Replay(wal.LSN(from), func(payload []byte, end wal.LSN) error {
-		return db.replay(&b, payload, end)
+		if err := db.replay(&b, payload, end); err != nil {
+			return err
+		}
+		show(end)
+		return nil
 	})
 	if err != nil {
 		err = fmt.Errorf("log: %w", err)
 		_ = db.flusher.Stop(err) // no checkpoint of half a recovery
 		return err
 	}
+	show(replayedAll)
 	db.replayed.Store(replayDone)
 	db.tree.KeepSpare()
 	if !db.opts.ReadOnly {
@@ -67,6 +73,32 @@ func (db *DB) openLog() (err error) {
 		return fmt.Errorf("log: %w", err)
 	}
 	return nil
+}
+
+// progressBytes of the log lie between two calls of Options.Progress.
+const progressBytes = 1 << 20
+
+// replayedAll is what show is given at the end.
+const replayedAll = wal.LSN(replayDone)
+
+// progress returns what tells Options.Progress of a replay from LSN from on that it has
+// come to end.
+func (db *DB) progress(from wal.LSN) (show func(end wal.LSN)) {
+	if db.opts.Progress == nil {
+		return func(wal.LSN) {}
+	}
+	total := uint64(max(db.log.FilesEnd(), from) - from)
+	db.opts.Progress(0, total)
+	shown := from
+	return func(end wal.LSN) {
+		switch {
+		case end == replayedAll:
+			db.opts.Progress(total, total)
+		case end-shown >= progressBytes:
+			shown = end
+			db.opts.Progress(min(uint64(end-from), total), total)
+		}
+	}
 }
 
 // replayDone stands for a replay that has ended: the log says how far the tree is.

@@ -148,6 +148,10 @@ func (l *Log) Written() LSN { return LSN(l.written.Load()) }
 // Durable returns the LSN below which everything is on disk.
 func (l *Log) Durable() LSN { return LSN(l.durable.Load()) }
 
+// FilesEnd returns the LSN at which the last file ends that Open has found, before
+// Replay: about what Replay will read up to. 0 if there is none.
+func (l *Log) FilesEnd() LSN { return LSN(l.segs.filesEnd()) }
+
 // SegmentBytes returns the length of a segment.
 func (l *Log) SegmentBytes() int64 { return l.o.SegmentBytes }
 

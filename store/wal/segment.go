@@ -105,6 +105,17 @@ func (s *segments) checkSize(k uint64) error {
 	return nil
 }
 
+// filesEnd returns where the last of the segments ends that open has found. It is for
+// the time before split.
+func (s *segments) filesEnd() uint64 {
+	s.making.Lock()
+	defer s.making.Unlock()
+	if len(s.spares) == 0 {
+		return 0
+	}
+	return (s.spares[len(s.spares)-1] + 1) * s.size
+}
+
 // split makes the segments from first on live; they must have no gap. The ones
 // before it stay spares.
 func (s *segments) split(first uint64) error {
