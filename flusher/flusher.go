@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"faultline/internal/disk"
+	"faultline/kv"
 	"faultline/pagemeta"
 )
 
 // ErrStopped is wrapped by what every write returns once a write or a sync of
 // this store has failed: what is on disk is then in doubt, and a second try
 // could not tell. Reads go on. Close the store and open it again, which recovers.
-var ErrStopped = errors.New("store stopped by an earlier error")
+var ErrStopped = kv.ErrStopped
 
 // A Log is what the flusher needs of the write-ahead log. An LSN is a byte
 // offset in it.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"faultline/flusher"
+	"faultline/kv"
 	"faultline/store/tree"
 	"faultline/store/wal"
 )
@@ -17,18 +18,18 @@ import (
 type LSN = wal.LSN
 
 // Durability says what a write waits for.
-type Durability int
+type Durability = kv.Durability
 
 const (
 	// Sync returns when the write is on disk: it survives a power cut.
-	Sync Durability = iota
+	Sync = kv.Sync
 	// Async returns when the kernel has the write: it survives the process, not
 	// the power. A later Sync write or WaitDurable makes it durable too.
-	Async
+	Async = kv.Async
 	// Deferred returns at once. The caller tells nobody before WaitDurable or
 	// WaitWritten has returned for the LSN: it is for who has several writes to
 	// answer for together.
-	Deferred
+	Deferred = kv.Deferred
 )
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}

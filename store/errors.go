@@ -3,26 +3,26 @@ package store
 import (
 	"errors"
 
-	"faultline/flusher"
 	"faultline/internal/disk"
-	"faultline/store/tree"
+	"faultline/kv"
 )
 
+// Errors that the client of a server can meet too are those of package kv.
 var (
 	// ErrNotFound is returned for a key that is not there.
-	ErrNotFound = errors.New("key not found")
+	ErrNotFound = kv.ErrNotFound
 
 	// ErrEmptyKey is returned for a key of no bytes.
-	ErrEmptyKey = errors.New("empty key")
+	ErrEmptyKey = kv.ErrEmptyKey
 
 	// ErrTooLarge is wrapped by the error for a key, an entry or a batch past
 	// its limit: MaxKeyBytes, MaxEntryBytes, MaxBatchBytes. Nothing has changed.
-	ErrTooLarge = errors.New("too large")
+	ErrTooLarge = kv.ErrTooLarge
 
 	// ErrFull is wrapped by the error of a write, or of Open, that needs more pages than
 	// the memory budget allows for; the text has the budget that would do. Nothing has
 	// changed; deletes make room.
-	ErrFull = tree.ErrFull
+	ErrFull = kv.ErrFull
 
 	// ErrBudget is wrapped by the error of Open for a memory budget that the store
 	// cannot work with; the text has the smallest one that it can.
@@ -31,13 +31,13 @@ var (
 	// ErrNoSpace is wrapped by the error of a write for which the disk has no room; it
 	// wraps syscall.ENOSPC. Nothing has changed, reads go on, and so do writes once there
 	// is room. Deletes, and puts that need no new page, go on as far as they can.
-	ErrNoSpace = disk.ErrNoSpace
+	ErrNoSpace = kv.ErrNoSpace
 
 	// ErrReadOnly is returned by a write to a store that was opened ReadOnly.
-	ErrReadOnly = errors.New("store opened read-only")
+	ErrReadOnly = kv.ErrReadOnly
 
 	// ErrClosed is returned by whatever is called after Close.
-	ErrClosed = errors.New("store closed")
+	ErrClosed = kv.ErrClosed
 
 	// ErrLocked is wrapped by the error of Open if another process has the
 	// store; the text has its pid.
@@ -50,11 +50,11 @@ var (
 	// ErrCorrupt is wrapped by every error about bytes on disk that no crash can
 	// explain; the text has file and offset. A torn end of the log is not one:
 	// Open cuts it off.
-	ErrCorrupt = disk.ErrCorrupt
+	ErrCorrupt = kv.ErrCorrupt
 
 	// ErrStopped is wrapped by every write after a write or a sync of the store
 	// has failed: what is on disk is then in doubt. Reads go on. Close the store
 	// and open it again; docs/crash.md says what that can tell and what it
 	// cannot.
-	ErrStopped = flusher.ErrStopped
+	ErrStopped = kv.ErrStopped
 )

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 
+	"faultline/kv"
 	"faultline/store/tree"
 )
 
@@ -166,7 +167,7 @@ func (it *Iterator) Close() error {
 }
 
 // An Item is a key with its value.
-type Item struct{ Key, Value []byte }
+type Item = kv.Item
 
 // All walks all keys in order, as an Iterator does. Key and value are valid until
 // the next turn of the loop. An error ends the walk, and comes with an empty
@@ -183,7 +184,7 @@ func (db *DB) Range(lower, upper []byte) iter.Seq2[Item, error] {
 			return
 		}
 		for ok := it.First(); ok; ok = it.Next() {
-			if !yield(Item{it.Key(), it.Value()}, nil) {
+			if !yield(Item{Key: it.Key(), Value: it.Value()}, nil) {
 				return
 			}
 		}

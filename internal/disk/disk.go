@@ -18,6 +18,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"faultline/kv"
 )
 
 // An FS makes, finds and removes files. Names are paths as for package os.
@@ -102,7 +104,7 @@ func Evict(f File) error {
 
 // ErrCorrupt is wrapped by every error about bytes on disk that no crash can
 // explain.
-var ErrCorrupt = errors.New("corrupt data")
+var ErrCorrupt = kv.ErrCorrupt
 
 // A CorruptError says which bytes are wrong and why. It wraps ErrCorrupt.
 type CorruptError struct {

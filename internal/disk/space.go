@@ -4,17 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+
+	"faultline/kv"
 )
 
 // ErrNoSpace is wrapped by the error of an operation for which the file system has
 // no room left, be it for want of blocks or past a quota. It wraps syscall.ENOSPC.
 // Whoever returns it has changed nothing, and may be asked again once there is room.
-var ErrNoSpace error = noSpace{}
-
-type noSpace struct{}
-
-func (noSpace) Error() string { return "no room on the disk" }
-func (noSpace) Unwrap() error { return syscall.ENOSPC }
+var ErrNoSpace = kv.ErrNoSpace
 
 // Full tells whether err, of a call, says that the file system has no room left.
 func Full(err error) bool {

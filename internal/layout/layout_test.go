@@ -26,10 +26,11 @@ var arrows = map[string][]string{
 	"uffd":                 nil,
 	"internal/blockrec":    nil,
 	"internal/campaign":    nil,
-	"internal/disk":        nil,
+	"internal/disk":        {"kv"},
 	"internal/flips":       {"store"},
 	"internal/guest":       {"store", "uffd"},
 	"internal/layout":      nil,
+	"kv":                   nil,
 	"internal/machine":     nil,
 	"internal/memdisk":     {"internal/disk"},
 	"internal/mutant":      nil,
@@ -38,10 +39,10 @@ var arrows = map[string][]string{
 	"internal/soak":        nil,
 	"pagemeta":             {"internal/offheap", "uffd"},
 	"pagemeta/model":       nil,
-	"flusher":              {"internal/disk", "internal/offheap", "pagemeta"},
+	"flusher":              {"internal/disk", "internal/offheap", "kv", "pagemeta"},
 	"store/wal":            {"internal/disk"},
-	"store/tree":           {"internal/offheap", "pagemeta"},
-	"store":                {"flusher", "internal/disk", "internal/offheap", "pagemeta", "store/tree", "store/wal"},
+	"store/tree":           {"internal/offheap", "kv", "pagemeta"},
+	"store":                {"flusher", "internal/disk", "internal/offheap", "kv", "pagemeta", "store/tree", "store/wal"},
 	"server/resp":          nil,
 	"server/resp/resptest": nil,
 	"server":               {"server/resp", "store"},
@@ -72,7 +73,7 @@ var arrows = map[string][]string{
 
 // library are the packages that a program gets which embeds the store. They
 // import nothing but the standard library and each other, and outside.
-var library = []string{"uffd", "pagemeta", "flusher", "store", "store/tree", "store/wal", "internal/disk", "internal/offheap"}
+var library = []string{"kv", "uffd", "pagemeta", "flusher", "store", "store/tree", "store/wal", "internal/disk", "internal/offheap"}
 
 const outside = "golang.org/x/sys"
 

@@ -6,13 +6,14 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"faultline/kv"
 	"faultline/pagemeta"
 )
 
 var (
 	// ErrFull is returned by a change that needs more pages than there are.
 	// Nothing has changed.
-	ErrFull = errors.New("no page left")
+	ErrFull = kv.ErrFull
 
 	// ErrNoRoom is returned by a change that needs more pages than SetRoom allows.
 	// Nothing has changed; RoomFor says how many would do.
