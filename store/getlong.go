@@ -12,19 +12,24 @@ import (
 	"faultline/store/tree"
 )
 
-// GetRange appends n bytes of the value of key to dst, from offset on, and returns
-// it: fewer where the value ends before. Of a long value only the pages with these
-// bytes are read. A value that is written at the same time is read as it was or as
-// it is then, never as a mixture. Errors as for AppendGet; offset and n must not be
-// negative.
-func (db *DB) GetRange(dst, key []byte, offset, n int64) ([]byte, error) {
+// GetRange returns n bytes of the value of key, from offset on, in memory of its own:
+// fewer where the value ends before. Of a long value only the pages with these bytes
+// are read. Errors as for Get; offset and n must not be negative.
+func (db *DB) GetRange(key []byte, offset, n int64) ([]byte, error) {
+	return db.AppendGetRange([]byte{}, key, offset, n)
+}
+
+// AppendGetRange is GetRange that appends to dst. A value that is written at the same
+// time is read as it was or as it is then, never as a mixture. With an error it
+// returns dst.
+func (db *DB) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	if offset < 0 || n < 0 {
 		return dst, fmt.Errorf("range of %d bytes from %d on", n, offset)
 	}
 	return db.appendRange(dst, key, offset, n)
 }
 
-// appendRange is GetRange.
+// appendRange is AppendGetRange.
 func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	if db.closed.Load() {
 		return dst, ErrClosed

@@ -39,7 +39,7 @@ func BenchmarkLong(b *testing.B) {
 		b.SetBytes(64 << 10)
 		var err error
 		for i := range b.N {
-			if value, err = db.GetRange(value[:0], []byte("0"), int64(i)*98765432%(63<<20), 64<<10); err != nil {
+			if value, err = db.AppendGetRange(value[:0], []byte("0"), int64(i)*98765432%(63<<20), 64<<10); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -144,14 +144,14 @@ func checkRanges(t *testing.T, db *DB, key, value string) {
 			if from < 0 || from > to {
 				continue
 			}
-			got, err := db.GetRange([]byte("x"), []byte(key), int64(from), int64(to-from))
+			got, err := db.AppendGetRange([]byte("x"), []byte(key), int64(from), int64(to-from))
 			if want := value[min(from, len(value)):min(to, len(value))]; err != nil || string(got) != "x"+want {
 				t.Fatalf("%q, %d to %d of %d: %d bytes, %v", key, from, to, len(value), len(got)-1, err)
 			}
 		}
 	}
 	for _, bad := range [][2]int64{{-1, 1}, {0, -1}} {
-		if got, err := db.GetRange(nil, []byte(key), bad[0], bad[1]); err == nil || len(got) > 0 {
+		if got, err := db.AppendGetRange(nil, []byte(key), bad[0], bad[1]); err == nil || len(got) > 0 {
 			t.Fatalf("range %v: %d bytes, %v", bad, len(got), err)
 		}
 	}
@@ -349,7 +349,7 @@ func TestLongConcurrent(t *testing.T) {
 				case 0, 1:
 					buf, err = db.AppendGet(buf[:0], key)
 				case 2:
-					buf, err = db.GetRange(buf[:0], key, 3000, 1000) // all have these
+					buf, err = db.AppendGetRange(buf[:0], key, 3000, 1000) // all have these
 					if err == nil && !bytes.Equal(buf, bytes.Repeat(buf[:1], 1000)) {
 						err = errors.New("a range of several values")
 					}
@@ -502,7 +502,7 @@ func TestLongDamage(t *testing.T) {
 				t.Errorf("page %d, byte %d: %v", i, at, err)
 			}
 			for page := range 3 {
-				_, err := db.GetRange(nil, []byte("b"), int64(page*flusher.ValuePageBytes+10), 100)
+				_, err := db.GetRange([]byte("b"), int64(page*flusher.ValuePageBytes+10), 100)
 				if (page == i) != errors.Is(err, ErrCorrupt) || page != i && err != nil {
 					t.Errorf("page %d, byte %d: range in page %d: %v", i, at, page, err)
 				}
