@@ -4,45 +4,81 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-
-	"faultline/server/resp"
+	"sync/atomic"
+	"time"
 )
 
 // A command is one line of the table, from which come dispatch, the check of the
-// number of arguments, and the replies of COMMAND.
+// number of arguments, the replies of COMMAND, and docs/commands.md. The lines of
+// a group stand beside their handlers.
 type command struct {
 	name    string // lower case
 	arity   int    // arguments with the name; -n means n or more
 	flags   flags
+	acl     categories // those that do not follow from flags and group
 	keys    keySpec
-	group   string
-	since   string // the version of Redis that has it
+	since   string // the version of Redis that has it; of kvd for KV.*
+	args    string // syntax of the arguments
 	summary string
 	run     func(c *conn, args [][]byte)
 	subs    []*command // of a container: CLIENT, COMMAND, CONFIG
 
-	full string // "config|get"; filled in by newTable
+	full  string // "config|get"; filled in by newTable, as is group
+	group string
+	stats commandStats
 }
 
 // A keySpec says which arguments are keys: first to last by step, as in COMMAND.
 // A negative last counts from the end.
-type keySpec struct{ first, last, step int }
+type keySpec struct {
+	first, last, step int
+	access            string // what is done to them, in the words of COMMAND INFO
+}
+
+// of returns how many of n arguments are keys.
+func (k keySpec) of(n int) int {
+	last := k.last
+	if last < 0 {
+		last += n
+	}
+	if k.first == 0 || last < k.first {
+		return 0
+	}
+	return (last-k.first)/k.step + 1
+}
+
+func oneKey(access string) keySpec   { return keySpec{1, 1, 1, access} }
+func twoKeys(access string) keySpec  { return keySpec{1, 2, 1, access} }
+func allKeys(access string) keySpec  { return keySpec{1, -1, 1, access} }
+func keyPairs(access string) keySpec { return keySpec{1, -1, 2, access} }
+func subKey(access string) keySpec   { return keySpec{2, 2, 1, access} } // of a subcommand
 
 // flags are those of COMMAND.
 type flags uint
 
 const (
-	flagRead  flags = 1 << iota // its reply shows keys or values
-	flagWrite                   // it changes them
+	flagWrite flags = 1 << iota // it changes keys
+	flagRead                    // its reply shows keys or values
 	flagDenyoom
 	flagAdmin
-	flagFast
+	flagNoscript
 	flagLoading
 	flagStale
+	flagSkipSlowlog
+	flagFast
+	flagNoAuth
+	flagNoAsyncLoading
+	flagNoMulti
+	flagAllowBusy
+
+	// flagWhole is ours: the command is about a whole database, so it is no part of a
+	// transaction of the store. See multi.go.
+	flagWhole
 )
 
-// flagNames is in the order of the bits.
-var flagNames = [...]string{"readonly", "write", "denyoom", "admin", "fast", "loading", "stale"}
+// flagNames is in the order of the bits, which is that of Redis.
+var flagNames = [...]string{"write", "readonly", "denyoom", "admin", "noscript", "loading", "stale",
+	"skip_slowlog", "fast", "no_auth", "no_async_loading", "no_multi", "allow_busy"}
 
 func (f flags) names() []string {
 	var names []string
@@ -54,103 +90,128 @@ func (f flags) names() []string {
 	return names
 }
 
-// commandList returns the table.
-func commandList() []*command {
-	const (
-		conn = flagFast | flagLoading | flagStale
-		info = flagLoading | flagStale
-	)
-	oneKey, allKeys, pairs := keySpec{1, 1, 1}, keySpec{1, -1, 1}, keySpec{1, -1, 2}
-	list := []*command{
-		{name: "get", arity: 2, flags: flagRead | flagFast, keys: oneKey, group: "string", since: "1.0.0",
-			summary: "Get the value of a key", run: cmdGet},
-		{name: "set", arity: -3, flags: flagWrite | flagDenyoom, keys: oneKey, group: "string", since: "1.0.0",
-			summary: "Set the value of a key", run: cmdSet},
-		{name: "mget", arity: -2, flags: flagRead | flagFast, keys: allKeys, group: "string", since: "1.0.0",
-			summary: "Get the values of all the given keys", run: cmdMget},
-		{name: "mset", arity: -3, flags: flagWrite | flagDenyoom, keys: pairs, group: "string", since: "1.0.1",
-			summary: "Set several keys to several values, atomically", run: cmdMset},
+// categories are those of ACLs.
+type categories uint
 
-		{name: "del", arity: -2, flags: flagWrite, keys: allKeys, group: "generic", since: "1.0.0",
-			summary: "Delete keys, atomically", run: cmdDel},
-		{name: "exists", arity: -2, flags: flagRead | flagFast, keys: allKeys, group: "generic", since: "1.0.0",
-			summary: "Count which of the given keys exist", run: cmdExists},
-		{name: "scan", arity: -2, flags: flagRead, group: "generic", since: "2.8.0",
-			summary: "Iterate over the keys, in order", run: cmdScan},
+const (
+	aclKeyspace categories = 1 << iota
+	aclRead
+	aclWrite
+	aclString
+	aclAdmin
+	aclFast
+	aclSlow
+	aclDangerous
+	aclConnection
+	aclTransaction
+	aclScripting
+)
 
-		{name: "client", arity: -2, group: "connection", since: "2.4.0",
-			summary: "A container for client connection commands", subs: []*command{
-				{name: "getname", arity: 2, flags: conn, since: "2.6.9",
-					summary: "Get the name of the connection", run: cmdClientGetname},
-				{name: "id", arity: 2, flags: conn, since: "5.0.0",
-					summary: "Get the number of the connection", run: cmdClientID},
-				{name: "setinfo", arity: 4, flags: conn, since: "7.2.0",
-					summary: "Say which library the client uses", run: cmdClientSetinfo},
-				{name: "setname", arity: 3, flags: conn, since: "2.6.9",
-					summary: "Set the name of the connection", run: cmdClientSetname},
-			}},
-		{name: "echo", arity: 2, flags: conn, group: "connection", since: "1.0.0",
-			summary: "Answer with the argument", run: cmdEcho},
-		{name: "hello", arity: -1, flags: conn, group: "connection", since: "6.0.0",
-			summary: "Agree on the version of the protocol: 2", run: cmdHello},
-		{name: "ping", arity: -1, flags: flagFast, group: "connection", since: "1.0.0",
-			summary: "Answer, to show that the server lives", run: cmdPing},
-		{name: "quit", arity: -1, flags: conn, group: "connection", since: "1.0.0",
-			summary: "Close the connection", run: cmdQuit},
-		{name: "select", arity: 2, flags: conn, group: "connection", since: "1.0.0",
-			summary: "Select a database: there is only 0", run: cmdSelect},
+// categoryNames is in the order of the bits, which is that of Redis.
+var categoryNames = [...]string{"keyspace", "read", "write", "string", "admin", "fast", "slow",
+	"dangerous", "connection", "transaction", "scripting"}
 
-		{name: "command", arity: -1, flags: info, group: "server", since: "2.8.13",
-			summary: "Describe all commands", run: cmdCommand, subs: []*command{
-				{name: "count", arity: 2, flags: info, since: "2.8.13",
-					summary: "Count the commands", run: cmdCommandCount},
-				{name: "docs", arity: -2, flags: info, since: "7.0.0",
-					summary: "Document commands", run: cmdCommandDocs},
-				{name: "info", arity: -2, flags: info, since: "2.8.13",
-					summary: "Describe commands", run: cmdCommandInfo},
-				{name: "list", arity: 2, flags: info, since: "7.0.0",
-					summary: "List the names of all commands", run: cmdCommandList},
-			}},
-		{name: "config", arity: -2, group: "server", since: "2.0.0",
-			summary: "A container for configuration commands", subs: []*command{
-				{name: "get", arity: -3, flags: info | flagAdmin, since: "2.0.0",
-					summary: "Get parameters by pattern", run: cmdConfigGet},
-			}},
-		{name: "dbsize", arity: 1, flags: flagRead | flagFast, group: "server", since: "1.0.0",
-			summary: "Count the keys", run: cmdDbsize},
-		{name: "info", arity: -1, flags: info, group: "server", since: "1.0.0",
-			summary: "Describe the server's state", run: cmdInfo},
-		{name: "shutdown", arity: -1, flags: info | flagAdmin, group: "server", since: "1.0.0",
-			summary: "Checkpoint the store and end the server", run: cmdShutdown},
-	}
-	for _, c := range list {
-		if c.subs == nil {
-			continue
+// categories returns all that the command is in.
+func (cmd *command) categories() categories {
+	all := cmd.acl
+	add := func(is bool, yes, no categories) {
+		if is {
+			all |= yes
+		} else {
+			all |= no
 		}
-		c.subs = append(c.subs, &command{name: "help", arity: 2, flags: info, since: "5.0.0",
-			summary: "List the subcommands", run: helpOf(c)})
 	}
-	return list
+	add(cmd.flags&flagWrite != 0, aclWrite, 0)
+	add(cmd.flags&flagRead != 0, aclRead, 0)
+	add(cmd.flags&flagAdmin != 0, aclAdmin|aclDangerous, 0)
+	add(cmd.flags&flagFast != 0, aclFast, aclSlow)
+	if len(cmd.subs) > 0 && cmd.run == nil {
+		return all // a container has no others in Redis
+	}
+	switch cmd.group {
+	case "string":
+		all |= aclString
+	case "generic":
+		all |= aclKeyspace
+	case "transactions":
+		all |= aclTransaction
+	case "connection":
+		all |= aclConnection
+	case "scripting":
+		all |= aclScripting
+	}
+	return all
 }
 
-// A table finds commands by name. It does not change.
+func (c categories) names() []string {
+	var names []string
+	for i, name := range categoryNames {
+		if c&(1<<i) != 0 {
+			names = append(names, "@"+name)
+		}
+	}
+	return names
+}
+
+// commandStats are what INFO commandstats shows.
+type commandStats struct {
+	calls, nanos     atomic.Int64
+	rejected, failed atomic.Int64 // not run; answered with an error
+}
+
+func (s *commandStats) reset() {
+	s.calls.Store(0)
+	s.nanos.Store(0)
+	s.rejected.Store(0)
+	s.failed.Store(0)
+}
+
+// A group is the commands of one heading of Redis's documentation.
+type group struct {
+	name string
+	list []*command
+}
+
+func commandGroups() []group {
+	return []group{
+		{"string", stringCommands()},
+		{"generic", genericCommands()},
+		{"connection", connectionCommands()},
+		{"server", commandCommands()},
+		{"server", configCommands()},
+		{"server", serverCommands()},
+	}
+}
+
+// A table finds commands by name. But for their stats it does not change.
 type table struct {
 	list []*command
 	all  map[string]*command // by full name, subcommands too
 }
 
 func newTable() *table {
-	t := &table{list: commandList(), all: make(map[string]*command)}
-	for _, c := range t.list {
-		c.full = c.name
-		t.all[c.full] = c
-		for _, sub := range c.subs {
-			sub.full = c.name + "|" + sub.name
-			sub.group = c.group
-			t.all[sub.full] = sub
+	t := &table{all: make(map[string]*command)}
+	for _, g := range commandGroups() {
+		for _, c := range g.list {
+			t.list = append(t.list, c)
+			t.add(c, "", g.name)
 		}
 	}
 	return t
+}
+
+// add files a command, and its subcommands, of which each container gets a HELP.
+func (t *table) add(c *command, container, group string) {
+	c.full, c.group = container+c.name, group
+	t.all[c.full] = c
+	if c.subs == nil {
+		return
+	}
+	c.subs = append(c.subs, &command{name: "help", arity: 2, flags: flagLoading | flagStale, since: "5.0.0",
+		summary: "List the subcommands", run: helpOf(c)})
+	for _, sub := range c.subs {
+		t.add(sub, c.full+"|", group)
+	}
 }
 
 // maxNameBytes is longer than any full name.
@@ -172,6 +233,9 @@ func (t *table) find(args [][]byte) *command {
 	return t.all[string(name[:n])]
 }
 
+// named finds a command by its full name, in any case.
+func (t *table) named(name []byte) *command { return t.all[strings.ToLower(string(name))] }
+
 // lower writes s to dst in lower case and returns its length: 0, which finds
 // nothing, if it does not fit or could be taken for a full name.
 func lower(dst, s []byte) int {
@@ -190,29 +254,52 @@ func lower(dst, s []byte) int {
 	return len(s)
 }
 
-// execute runs one command; its reply goes to c.out.
+// execute runs one command, or queues it in a transaction; its reply goes to c.out.
 func (c *conn) execute(args [][]byte) {
 	c.commands++
 	cmd := c.srv.commands.find(args)
 	switch {
-	case cmd == nil:
+	case cmd == nil || cmd.run == nil && len(args) > 1:
 		c.refuse(args)
 	case !cmd.takes(len(args)):
-		c.wrongArity(cmd)
+		c.reject(cmd, "ERR wrong number of arguments for '"+cmd.full+"' command")
 	case cmd.flags&flagLoading == 0 && !c.srv.Ready():
-		c.out.Error(errLoading)
+		c.reject(cmd, errLoading)
 	default:
-		c.hasRead = c.hasRead || cmd.flags&flagRead != 0
-		cmd.run(c, args)
+		c.call(cmd, args)
 	}
+}
+
+// call runs one command, and counts it.
+func (c *conn) call(cmd *command, args [][]byte) {
+	if c.idle { // else this command began when the last one ended
+		c.clock, c.idle = time.Since(c.srv.started), false
+	}
+	mark, sends := c.out.Len(), c.sends
+	c.hasRead = c.hasRead || cmd.flags&flagRead != 0
+	cmd.run(c, args)
+	cmd.stats.calls.Add(1)
+	now := time.Since(c.srv.started)
+	cmd.stats.nanos.Add(int64(now - c.clock))
+	c.clock = now
+	if c.sends == sends && c.out.Len() > mark && c.out.Bytes()[mark] == '-' {
+		cmd.stats.failed.Add(1)
+	}
+}
+
+// reject answers a command that is not run, with an error.
+func (c *conn) reject(cmd *command, text string) {
+	cmd.stats.rejected.Add(1)
+	c.out.Error(text)
 }
 
 func (cmd *command) takes(n int) bool {
 	return n == cmd.arity || cmd.arity < 0 && n >= -cmd.arity
 }
 
-func (c *conn) wrongArity(cmd *command) {
-	c.out.Error("ERR wrong number of arguments for '" + cmd.full + "' command")
+// wrongArity is for what arity cannot say.
+func (c *conn) wrongArity(name string) {
+	c.out.Error("ERR wrong number of arguments for '" + name + "' command")
 }
 
 // refuse answers a command that is not in the table. A browser that was made to
@@ -253,112 +340,10 @@ func clip(b []byte, n int) []byte {
 func helpOf(container *command) func(*conn, [][]byte) {
 	return func(c *conn, _ [][]byte) {
 		c.out.Array(1 + 2*len(container.subs))
-		c.out.Status(strings.ToUpper(container.name) + " <subcommand> [<arg> ...]. Subcommands are:")
+		c.out.Status(strings.ToUpper(container.name) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
 		for _, sub := range container.subs {
-			c.out.Status(strings.ToUpper(sub.name))
+			c.out.Status(strings.TrimSpace(strings.ToUpper(sub.name) + " " + sub.args))
 			c.out.Status("    " + sub.summary + ".")
 		}
-	}
-}
-
-func cmdCommand(c *conn, _ [][]byte) {
-	c.out.Array(len(c.srv.commands.list))
-	for _, cmd := range c.srv.commands.list {
-		writeInfo(&c.out, cmd)
-	}
-}
-
-func cmdCommandCount(c *conn, _ [][]byte) { c.out.Int(int64(len(c.srv.commands.list))) }
-
-func cmdCommandList(c *conn, _ [][]byte) {
-	c.out.Array(len(c.srv.commands.list))
-	for _, cmd := range c.srv.commands.list {
-		c.out.BulkString(cmd.name)
-	}
-}
-
-func cmdCommandInfo(c *conn, args [][]byte) {
-	if len(args) == 2 {
-		cmdCommand(c, args)
-		return
-	}
-	c.out.Array(len(args) - 2)
-	for _, name := range args[2:] {
-		if cmd := c.srv.commands.named(name); cmd != nil {
-			writeInfo(&c.out, cmd)
-		} else {
-			c.out.NullArray()
-		}
-		if c.spill(); c.err != nil {
-			return
-		}
-	}
-}
-
-func cmdCommandDocs(c *conn, args [][]byte) {
-	docs := c.srv.commands.list
-	if len(args) > 2 {
-		docs = nil
-		for _, name := range args[2:] {
-			if cmd := c.srv.commands.named(name); cmd != nil {
-				docs = append(docs, cmd)
-			}
-		}
-	}
-	c.out.Array(2 * len(docs))
-	for _, cmd := range docs {
-		writeDoc(&c.out, cmd)
-		if c.spill(); c.err != nil {
-			return
-		}
-	}
-}
-
-// named finds a command by its full name, in any case.
-func (t *table) named(name []byte) *command { return t.all[strings.ToLower(string(name))] }
-
-// writeInfo writes the ten fields that COMMAND has in Redis 7.0.
-func writeInfo(w *resp.Writer, cmd *command) {
-	w.Array(10)
-	w.BulkString(cmd.full)
-	w.Int(int64(cmd.arity))
-	names := cmd.flags.names()
-	w.Array(len(names))
-	for _, name := range names {
-		w.Status(name)
-	}
-	w.Int(int64(cmd.keys.first))
-	w.Int(int64(cmd.keys.last))
-	w.Int(int64(cmd.keys.step))
-	w.Array(0) // ACL categories
-	w.Array(0) // tips
-	w.Array(0) // key specifications
-	w.Array(len(cmd.subs))
-	for _, sub := range cmd.subs {
-		writeInfo(w, sub)
-	}
-}
-
-// writeDoc writes a name and its map of COMMAND DOCS.
-func writeDoc(w *resp.Writer, cmd *command) {
-	w.BulkString(cmd.full)
-	fields := 2 * 3
-	if cmd.subs != nil {
-		fields += 2
-	}
-	w.Array(fields)
-	w.BulkString("summary")
-	w.BulkString(cmd.summary)
-	w.BulkString("since")
-	w.BulkString(cmd.since)
-	w.BulkString("group")
-	w.BulkString(cmd.group)
-	if cmd.subs == nil {
-		return
-	}
-	w.BulkString("subcommands")
-	w.Array(2 * len(cmd.subs))
-	for _, sub := range cmd.subs {
-		writeDoc(w, sub)
 	}
 }

@@ -38,6 +38,12 @@ type conn struct {
 	hasRead  bool
 	commands int64
 
+	// For the time that commands take: clock is when the last one ended, since the
+	// start of the server; idle says that the connection has waited since then.
+	clock time.Duration
+	idle  bool
+	sends int // to the socket
+
 	batch   store.Batch // reused by every write
 	scratch []byte      // reused for values, and for the keys of SCAN
 }
@@ -66,6 +72,7 @@ func (c *conn) serve() {
 			if err := c.in.Fill(); err != nil {
 				return // the client has gone, or wake
 			}
+			c.idle = true
 		}
 		if c.closing {
 			c.flush()
@@ -137,6 +144,7 @@ func (c *conn) send() {
 		c.err = err
 		return
 	}
+	c.sends, c.idle = c.sends+1, true
 	_, err := c.nc.Write(c.out.Bytes())
 	c.out.Reset()
 	if err != nil {

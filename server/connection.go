@@ -5,6 +5,38 @@ import (
 	"strings"
 )
 
+// connectionCommands are about the connection.
+func connectionCommands() []*command {
+	const (
+		quick = flagFast | flagLoading | flagStale
+		open  = quick | flagNoscript | flagNoAuth | flagAllowBusy
+		sub   = flagNoscript | flagLoading | flagStale
+	)
+	return []*command{
+		{name: "client", arity: -2, since: "2.4.0",
+			summary: "A container for client connection commands", subs: []*command{
+				{name: "getname", arity: 2, flags: sub, since: "2.6.9",
+					summary: "Get the name of the connection", run: cmdClientGetname},
+				{name: "id", arity: 2, flags: sub, since: "5.0.0",
+					summary: "Get the number of the connection", run: cmdClientID},
+				{name: "setinfo", arity: 4, flags: sub, since: "7.2.0", args: "<LIB-NAME libname | LIB-VER libver>",
+					summary: "Say which library the client uses", run: cmdClientSetinfo},
+				{name: "setname", arity: 3, flags: sub, since: "2.6.9", args: "connection-name",
+					summary: "Set the name of the connection", run: cmdClientSetname},
+			}},
+		{name: "echo", arity: 2, flags: quick, since: "1.0.0", args: "message",
+			summary: "Answer with the argument", run: cmdEcho},
+		{name: "hello", arity: -1, flags: open, since: "6.0.0", args: "[protover [AUTH username password] [SETNAME clientname]]",
+			summary: "Agree on the version of the protocol: 2", run: cmdHello},
+		{name: "ping", arity: -1, flags: flagFast, since: "1.0.0", args: "[message]",
+			summary: "Answer, to show that the server lives", run: cmdPing},
+		{name: "quit", arity: -1, flags: open, since: "1.0.0",
+			summary: "Close the connection", run: cmdQuit},
+		{name: "select", arity: 2, flags: quick, since: "1.0.0", args: "index",
+			summary: "Select a database: there is only 0", run: cmdSelect},
+	}
+}
+
 func cmdPing(c *conn, args [][]byte) {
 	switch len(args) {
 	case 1:
@@ -12,7 +44,7 @@ func cmdPing(c *conn, args [][]byte) {
 	case 2:
 		c.out.Bulk(args[1])
 	default:
-		c.wrongArity(c.srv.commands.all["ping"])
+		c.wrongArity("ping")
 	}
 }
 
@@ -20,20 +52,6 @@ func cmdEcho(c *conn, args [][]byte) { c.out.Bulk(args[1]) }
 
 func cmdQuit(c *conn, _ [][]byte) {
 	c.out.Status("OK")
-	c.closing = true
-}
-
-// cmdShutdown has no reply when it succeeds: the connection ends, as all do.
-// SAVE and NOSAVE make no difference, since what was acknowledged is in the log
-// and closing the store checkpoints it.
-func cmdShutdown(c *conn, args [][]byte) {
-	for _, a := range args[1:] {
-		if !isWord(a, "save") && !isWord(a, "nosave") || len(args) > 2 {
-			c.out.Error("ERR syntax error")
-			return
-		}
-	}
-	c.srv.askShutdown()
 	c.closing = true
 }
 

@@ -6,6 +6,20 @@ import (
 	"faultline/store"
 )
 
+// stringCommands are about values.
+func stringCommands() []*command {
+	return []*command{
+		{name: "get", arity: 2, flags: flagRead | flagFast, keys: oneKey("RO access"), since: "1.0.0", args: "key",
+			summary: "Get the value of a key", run: cmdGet},
+		{name: "mget", arity: -2, flags: flagRead | flagFast, keys: allKeys("RO access"), since: "1.0.0", args: "key [key ...]",
+			summary: "Get the values of all the given keys", run: cmdMget},
+		{name: "mset", arity: -3, flags: flagWrite | flagDenyoom, keys: keyPairs("OW update"), since: "1.0.1", args: "key value [key value ...]",
+			summary: "Set several keys to several values, atomically", run: cmdMset},
+		{name: "set", arity: -3, flags: flagWrite | flagDenyoom, keys: oneKey("RW access update variable_flags"), since: "1.0.0", args: "key value",
+			summary: "Set the value of a key", run: cmdSet},
+	}
+}
+
 func cmdGet(c *conn, args [][]byte) { c.writeValue(args[1]) }
 
 // cmdMget answers an error in the place of a value that cannot be read: its
@@ -34,21 +48,6 @@ func (c *conn) writeValue(key []byte) {
 	}
 }
 
-func cmdExists(c *conn, args [][]byte) {
-	n := int64(0)
-	for _, key := range args[1:] {
-		ok, err := c.srv.db.Has(key)
-		if err != nil {
-			c.fail(err)
-			return
-		}
-		if ok {
-			n++
-		}
-	}
-	c.out.Int(n)
-}
-
 func cmdSet(c *conn, args [][]byte) {
 	if len(args) > 3 {
 		c.out.Error("ERR syntax error") // no option of Redis is known here
@@ -62,7 +61,7 @@ func cmdSet(c *conn, args [][]byte) {
 
 func cmdMset(c *conn, args [][]byte) {
 	if len(args)%2 == 0 {
-		c.wrongArity(c.srv.commands.all["mset"])
+		c.wrongArity("mset")
 		return
 	}
 	c.batch.Reset()
@@ -75,22 +74,6 @@ func cmdMset(c *conn, args [][]byte) {
 		c.out.Status("OK")
 	}
 }
-
-func cmdDel(c *conn, args [][]byte) {
-	c.batch.Reset()
-	c.batch.WantFound()
-	for _, key := range args[1:] {
-		if err := c.batch.Delete(key); err != nil {
-			c.refuseWrite(err)
-			return
-		}
-	}
-	if c.apply() {
-		c.out.Int(int64(c.batch.Found()))
-	}
-}
-
-func cmdDbsize(c *conn, _ [][]byte) { c.out.Int(int64(c.srv.db.Len())) }
 
 // put adds a write to c.batch, or answers with the error.
 func (c *conn) put(key, value []byte) (ok bool) {

@@ -1,0 +1,166 @@
+package server
+
+import (
+	"strings"
+
+	"faultline/server/resp"
+)
+
+// commandCommands are about the table itself.
+func commandCommands() []*command {
+	const info = flagLoading | flagStale
+	return []*command{
+		{name: "command", arity: -1, flags: info, acl: aclConnection, since: "2.8.13",
+			summary: "Describe all commands", run: cmdCommand, subs: []*command{
+				{name: "count", arity: 2, flags: info, acl: aclConnection, since: "2.8.13",
+					summary: "Count the commands", run: cmdCommandCount},
+				{name: "docs", arity: -2, flags: info, acl: aclConnection, since: "7.0.0", args: "[command-name [command-name ...]]",
+					summary: "Document commands", run: cmdCommandDocs},
+				{name: "info", arity: -2, flags: info, acl: aclConnection, since: "2.8.13", args: "[command-name [command-name ...]]",
+					summary: "Describe commands", run: cmdCommandInfo},
+				{name: "list", arity: 2, flags: info, acl: aclConnection, since: "7.0.0",
+					summary: "List the names of all commands", run: cmdCommandList},
+			}},
+	}
+}
+
+func cmdCommand(c *conn, _ [][]byte) {
+	c.out.Array(len(c.srv.commands.list))
+	for _, cmd := range c.srv.commands.list {
+		writeInfo(&c.out, cmd)
+		if c.spill(); c.err != nil {
+			return
+		}
+	}
+}
+
+func cmdCommandCount(c *conn, _ [][]byte) { c.out.Int(int64(len(c.srv.commands.list))) }
+
+func cmdCommandList(c *conn, _ [][]byte) {
+	c.out.Array(len(c.srv.commands.list))
+	for _, cmd := range c.srv.commands.list {
+		c.out.BulkString(cmd.name)
+	}
+}
+
+func cmdCommandInfo(c *conn, args [][]byte) {
+	if len(args) == 2 {
+		cmdCommand(c, args)
+		return
+	}
+	c.out.Array(len(args) - 2)
+	for _, name := range args[2:] {
+		if cmd := c.srv.commands.named(name); cmd != nil {
+			writeInfo(&c.out, cmd)
+		} else {
+			c.out.NullArray()
+		}
+		if c.spill(); c.err != nil {
+			return
+		}
+	}
+}
+
+func cmdCommandDocs(c *conn, args [][]byte) {
+	docs := c.srv.commands.list
+	if len(args) > 2 {
+		docs = nil
+		for _, name := range args[2:] {
+			if cmd := c.srv.commands.named(name); cmd != nil {
+				docs = append(docs, cmd)
+			}
+		}
+	}
+	c.out.Array(2 * len(docs))
+	for _, cmd := range docs {
+		writeDoc(&c.out, cmd)
+		if c.spill(); c.err != nil {
+			return
+		}
+	}
+}
+
+// writeInfo writes the ten fields that COMMAND has in Redis 7.0.
+func writeInfo(w *resp.Writer, cmd *command) {
+	w.Array(10)
+	w.BulkString(cmd.full)
+	w.Int(int64(cmd.arity))
+	writeWords(w, cmd.flags.names())
+	w.Int(int64(cmd.keys.first))
+	w.Int(int64(cmd.keys.last))
+	w.Int(int64(cmd.keys.step))
+	writeWords(w, cmd.categories().names())
+	w.Array(0) // tips
+	writeKeySpecs(w, cmd.keys)
+	w.Array(len(cmd.subs))
+	for _, sub := range cmd.subs {
+		writeInfo(w, sub)
+	}
+}
+
+func writeWords(w *resp.Writer, words []string) {
+	w.Array(len(words))
+	for _, word := range words {
+		w.Status(word)
+	}
+}
+
+// writeKeySpecs says the same as first, last and step, in the form of Redis 7.
+func writeKeySpecs(w *resp.Writer, k keySpec) {
+	if k.first == 0 {
+		w.Array(0)
+		return
+	}
+	last := k.last
+	if last > 0 {
+		last -= k.first // from the first key on; -1 is the last argument
+	}
+	w.Array(1)
+	w.Array(2 * 3)
+	w.BulkString("flags")
+	writeWords(w, strings.Fields(k.access))
+	w.BulkString("begin_search")
+	w.Array(2 * 2)
+	w.BulkString("type")
+	w.BulkString("index")
+	w.BulkString("spec")
+	w.Array(2 * 1)
+	w.BulkString("index")
+	w.Int(int64(k.first))
+	w.BulkString("find_keys")
+	w.Array(2 * 2)
+	w.BulkString("type")
+	w.BulkString("range")
+	w.BulkString("spec")
+	w.Array(2 * 3)
+	w.BulkString("lastkey")
+	w.Int(int64(last))
+	w.BulkString("keystep")
+	w.Int(int64(k.step))
+	w.BulkString("limit")
+	w.Int(0)
+}
+
+// writeDoc writes a name and its map of COMMAND DOCS.
+func writeDoc(w *resp.Writer, cmd *command) {
+	w.BulkString(cmd.full)
+	fields := 3
+	if cmd.subs != nil {
+		fields++
+	}
+	w.Array(2 * fields)
+	w.BulkString("summary")
+	w.BulkString(cmd.summary)
+	w.BulkString("since")
+	w.BulkString(cmd.since)
+	w.BulkString("group")
+	w.BulkString(cmd.group)
+	if cmd.subs == nil {
+		return
+	}
+	w.BulkString("subcommands")
+	w.Array(2 * len(cmd.subs))
+	for _, sub := range cmd.subs {
+		writeDoc(w, sub)
+	}
+}
