@@ -263,6 +263,8 @@ func (c *conn) execute(args [][]byte) {
 		c.refuse(args)
 	case !cmd.takes(len(args)):
 		c.reject(cmd, "ERR wrong number of arguments for '"+cmd.full+"' command")
+	case !c.authenticated && cmd.flags&flagNoAuth == 0:
+		c.reject(cmd, noAuth)
 	case cmd.flags&flagLoading == 0 && !c.srv.Ready():
 		c.reject(cmd, errLoading)
 	default:

@@ -71,7 +71,7 @@ func cmdCommandDocs(c *conn, args [][]byte) {
 			}
 		}
 	}
-	c.out.Array(2 * len(docs))
+	c.out.Map(len(docs))
 	for _, cmd := range docs {
 		writeDoc(&c.out, cmd)
 		if c.spill(); c.err != nil {
@@ -90,8 +90,12 @@ func writeInfo(w *resp.Writer, cmd *command) {
 	w.Int(int64(cmd.keys.last))
 	w.Int(int64(cmd.keys.step))
 	writeWords(w, cmd.categories().names())
-	w.Array(0) // tips
+	w.Set(0) // tips
 	writeKeySpecs(w, cmd.keys)
+	if len(cmd.subs) == 0 {
+		w.Set(0)
+		return
+	}
 	w.Array(len(cmd.subs))
 	for _, sub := range cmd.subs {
 		writeInfo(w, sub)
@@ -99,7 +103,7 @@ func writeInfo(w *resp.Writer, cmd *command) {
 }
 
 func writeWords(w *resp.Writer, words []string) {
-	w.Array(len(words))
+	w.Set(len(words))
 	for _, word := range words {
 		w.Status(word)
 	}
@@ -108,31 +112,31 @@ func writeWords(w *resp.Writer, words []string) {
 // writeKeySpecs says the same as first, last and step, in the form of Redis 7.
 func writeKeySpecs(w *resp.Writer, k keySpec) {
 	if k.first == 0 {
-		w.Array(0)
+		w.Set(0)
 		return
 	}
 	last := k.last
 	if last > 0 {
 		last -= k.first // from the first key on; -1 is the last argument
 	}
-	w.Array(1)
-	w.Array(2 * 3)
+	w.Set(1)
+	w.Map(3)
 	w.BulkString("flags")
 	writeWords(w, strings.Fields(k.access))
 	w.BulkString("begin_search")
-	w.Array(2 * 2)
+	w.Map(2)
 	w.BulkString("type")
 	w.BulkString("index")
 	w.BulkString("spec")
-	w.Array(2 * 1)
+	w.Map(1)
 	w.BulkString("index")
 	w.Int(int64(k.first))
 	w.BulkString("find_keys")
-	w.Array(2 * 2)
+	w.Map(2)
 	w.BulkString("type")
 	w.BulkString("range")
 	w.BulkString("spec")
-	w.Array(2 * 3)
+	w.Map(3)
 	w.BulkString("lastkey")
 	w.Int(int64(last))
 	w.BulkString("keystep")
@@ -148,7 +152,7 @@ func writeDoc(w *resp.Writer, cmd *command) {
 	if cmd.subs != nil {
 		fields++
 	}
-	w.Array(2 * fields)
+	w.Map(fields)
 	w.BulkString("summary")
 	w.BulkString(cmd.summary)
 	w.BulkString("since")
@@ -159,7 +163,7 @@ func writeDoc(w *resp.Writer, cmd *command) {
 		return
 	}
 	w.BulkString("subcommands")
-	w.Array(2 * len(cmd.subs))
+	w.Map(len(cmd.subs))
 	for _, sub := range cmd.subs {
 		writeDoc(w, sub)
 	}

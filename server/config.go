@@ -32,7 +32,7 @@ func (s *Server) parameters() []parameter {
 		{"appendfsync", fsync},
 		{"appendonly", "yes"},
 		{"client-query-buffer-limit", strconv.Itoa(s.opts.Limits.CommandBytes)},
-		{"databases", "1"},
+		{"databases", strconv.Itoa(s.opts.Databases)},
 		{"dir", s.opts.Dir},
 		{"maxclients", strconv.Itoa(s.opts.MaxClients)},
 		{"maxmemory", strconv.FormatInt(s.opts.MemoryBytes, 10)},
@@ -53,7 +53,7 @@ func cmdConfigGet(c *conn, args [][]byte) {
 			}
 		}
 	}
-	c.out.Array(2 * len(found))
+	c.out.Map(len(found))
 	for _, p := range found {
 		c.out.BulkString(p.name)
 		c.out.BulkString(p.value)

@@ -27,6 +27,9 @@ type conn struct {
 
 	id   int64
 	name string // CLIENT SETNAME
+	db   int    // SELECT
+
+	authenticated bool // or there is no password
 
 	// closing ends the connection once the replies are sent; err ends it now.
 	closing bool
@@ -49,7 +52,12 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	return &conn{srv: s, nc: nc, in: resp.NewReader(nc, s.opts.Limits)}
+	return &conn{
+		srv:           s,
+		nc:            nc,
+		in:            resp.NewReader(nc, s.opts.Limits),
+		authenticated: s.secret.Load() == nil,
+	}
 }
 
 // serve runs the connection until it ends.

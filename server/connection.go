@@ -5,35 +5,29 @@ import (
 	"strings"
 )
 
-// connectionCommands are about the connection.
+// connectionCommands are about the connection itself.
 func connectionCommands() []*command {
 	const (
 		quick = flagFast | flagLoading | flagStale
 		open  = quick | flagNoscript | flagNoAuth | flagAllowBusy
-		sub   = flagNoscript | flagLoading | flagStale
 	)
 	return []*command{
+		{name: "auth", arity: -2, flags: open, since: "1.0.0", args: "[username] password",
+			summary: "Give the password", run: cmdAuth},
 		{name: "client", arity: -2, since: "2.4.0",
-			summary: "A container for client connection commands", subs: []*command{
-				{name: "getname", arity: 2, flags: sub, since: "2.6.9",
-					summary: "Get the name of the connection", run: cmdClientGetname},
-				{name: "id", arity: 2, flags: sub, since: "5.0.0",
-					summary: "Get the number of the connection", run: cmdClientID},
-				{name: "setinfo", arity: 4, flags: sub, since: "7.2.0", args: "<LIB-NAME libname | LIB-VER libver>",
-					summary: "Say which library the client uses", run: cmdClientSetinfo},
-				{name: "setname", arity: 3, flags: sub, since: "2.6.9", args: "connection-name",
-					summary: "Set the name of the connection", run: cmdClientSetname},
-			}},
+			summary: "A container for client connection commands", subs: clientCommands()},
 		{name: "echo", arity: 2, flags: quick, since: "1.0.0", args: "message",
 			summary: "Answer with the argument", run: cmdEcho},
 		{name: "hello", arity: -1, flags: open, since: "6.0.0", args: "[protover [AUTH username password] [SETNAME clientname]]",
-			summary: "Agree on the version of the protocol: 2", run: cmdHello},
+			summary: "Agree on the version of the protocol: 2 or 3", run: cmdHello},
 		{name: "ping", arity: -1, flags: flagFast, since: "1.0.0", args: "[message]",
 			summary: "Answer, to show that the server lives", run: cmdPing},
 		{name: "quit", arity: -1, flags: open, since: "1.0.0",
 			summary: "Close the connection", run: cmdQuit},
+		{name: "reset", arity: 1, flags: open, since: "6.2.0",
+			summary: "Make the connection as it was when it was new", run: cmdReset},
 		{name: "select", arity: 2, flags: quick, since: "1.0.0", args: "index",
-			summary: "Select a database: there is only 0", run: cmdSelect},
+			summary: "Select a database", run: cmdSelect},
 	}
 }
 
@@ -55,59 +49,61 @@ func cmdQuit(c *conn, _ [][]byte) {
 	c.closing = true
 }
 
+// cmdReset takes back what the connection has agreed on, its password too.
+func cmdReset(c *conn, _ [][]byte) {
+	c.db = 0
+	c.name = ""
+	c.out.SetProtocol(2)
+	c.authenticated = c.srv.secret.Load() == nil
+	c.out.Status("RESET")
+}
+
 func cmdSelect(c *conn, args [][]byte) {
 	n, ok := parseInt(args[1])
 	switch {
 	case !ok:
 		c.out.Error("ERR value is not an integer or out of range")
-	case n != 0:
+	case n != int64(int32(n)):
+		c.out.Error("ERR value is out of range, value must between -2147483648 and 2147483647")
+	case n < 0 || n >= int64(c.srv.opts.Databases):
 		c.out.Error("ERR DB index is out of range")
 	default:
+		c.db = int(n)
 		c.out.Status("OK")
 	}
 }
 
-// cmdHello refuses RESP3: a client that offers it falls back on NOPROTO.
+// A hello is the arguments of one HELLO. nil is what was not given.
+type hello struct {
+	version        int
+	user, password []byte
+	name           []byte
+}
+
 func cmdHello(c *conn, args [][]byte) {
-	if len(args) > 1 {
-		n, ok := parseInt(args[1])
-		if !ok {
-			c.out.Error("ERR Protocol version is not an integer or out of range")
-			return
-		}
-		if n != 2 {
-			c.out.Error("NOPROTO unsupported protocol version")
-			return
-		}
+	h, errText := parseHello(args, c.out.Protocol())
+	if errText != "" {
+		c.out.Error(errText)
+		return
 	}
-	name, named := "", false
-	for i := 2; i < len(args); i++ {
-		switch {
-		case isWord(args[i], "setname") && i+1 < len(args):
-			i++
-			if !validName(args[i]) {
-				c.out.Error(badName)
-				return
-			}
-			name, named = string(args[i]), true
-		case isWord(args[i], "auth") && i+2 < len(args):
-			c.out.Error(noPassword)
-			return
-		default:
-			c.out.Error("ERR Syntax error in HELLO option '" + string(clip(args[i], 128)) + "'")
-			return
-		}
+	if h.user != nil && !c.authenticate(h.user, h.password) {
+		return
 	}
-	if named {
-		c.name = name
+	if !c.authenticated {
+		c.out.Error(helloNoAuth)
+		return
 	}
-	c.out.Array(2 * 7)
+	if h.name != nil {
+		c.name = string(h.name)
+	}
+	c.out.SetProtocol(h.version)
+	c.out.Map(7)
 	c.out.BulkString("server")
 	c.out.BulkString("redis") // what clients compare with
 	c.out.BulkString("version")
 	c.out.BulkString(redisVersion)
 	c.out.BulkString("proto")
-	c.out.Int(2)
+	c.out.Int(int64(h.version))
 	c.out.BulkString("id")
 	c.out.Int(c.id)
 	c.out.BulkString("mode")
@@ -118,48 +114,47 @@ func cmdHello(c *conn, args [][]byte) {
 	c.out.Array(0)
 }
 
-func cmdClientID(c *conn, _ [][]byte) { c.out.Int(c.id) }
-
-func cmdClientGetname(c *conn, _ [][]byte) {
-	if c.name == "" {
-		c.out.Null()
-		return
+// parseHello returns the error's text if the arguments are wrong. version is what the
+// connection speaks.
+func parseHello(args [][]byte, version int) (h hello, errText string) {
+	h.version = version
+	if len(args) > 1 {
+		n, ok := parseInt(args[1])
+		if !ok {
+			return h, "ERR Protocol version is not an integer or out of range"
+		}
+		if n != 2 && n != 3 {
+			return h, "NOPROTO unsupported protocol version"
+		}
+		h.version = int(n)
 	}
-	c.out.BulkString(c.name)
-}
-
-func cmdClientSetname(c *conn, args [][]byte) {
-	if !validName(args[2]) {
-		c.out.Error(badName)
-		return
+	for i := 2; i < len(args); i++ {
+		switch {
+		case isWord(args[i], "auth") && i+2 < len(args):
+			h.user, h.password = args[i+1], args[i+2]
+			i += 2
+		case isWord(args[i], "setname") && i+1 < len(args):
+			i++
+			if !validName(args[i]) {
+				return h, badName
+			}
+			h.name = args[i]
+		default:
+			return h, "ERR Syntax error in HELLO option '" + string(clip(args[i], 128)) + "'"
+		}
 	}
-	c.name = string(args[2])
-	c.out.Status("OK")
-}
-
-// cmdClientSetinfo takes what client libraries say of themselves. Nothing shows
-// it yet.
-func cmdClientSetinfo(c *conn, args [][]byte) {
-	if !isWord(args[2], "lib-name") && !isWord(args[2], "lib-ver") {
-		c.out.Error("ERR Unrecognized option '" + string(clip(args[2], 128)) + "'")
-		return
-	}
-	c.out.Status("OK")
-}
-
-const (
-	badName    = "ERR Client names cannot contain spaces, newlines or special characters."
-	noPassword = "ERR AUTH <password> called without any password configured for the default user. " +
-		"Are you sure your configuration is correct?"
-)
-
-// validName reports whether b can be shown in a list: printable ASCII without
-// blanks.
-func validName(b []byte) bool {
-	return bytes.IndexFunc(b, func(r rune) bool { return r < '!' || r > '~' }) < 0
+	return h, ""
 }
 
 // isWord reports whether an argument is word, which is in lower case.
 func isWord(arg []byte, word string) bool {
 	return len(arg) == len(word) && strings.EqualFold(string(arg), word)
+}
+
+const badName = "ERR Client names cannot contain spaces, newlines or special characters."
+
+// validName reports whether b can be shown in a list: printable ASCII without
+// blanks.
+func validName(b []byte) bool {
+	return bytes.IndexFunc(b, func(r rune) bool { return r < '!' || r > '~' }) < 0
 }

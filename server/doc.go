@@ -1,4 +1,4 @@
-// Package server speaks RESP2 over a store. It knows commands and connections;
+// Package server speaks RESP2 and RESP3 over a store. It knows commands and connections;
 // package resp knows the bytes.
 //
 // # One pipeline

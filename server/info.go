@@ -46,7 +46,7 @@ func cmdInfo(c *conn, args [][]byte) {
 		fmt.Fprintf(&b, "# %s\r\n", sec.name)
 		sec.write(c.srv, func(name string, value any) { fmt.Fprintf(&b, "%s:%v\r\n", name, value) })
 	}
-	c.out.BulkString(b.String())
+	c.out.Verbatim(b.String())
 }
 
 // wants reports whether the arguments of INFO ask for a section.

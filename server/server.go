@@ -34,6 +34,8 @@ var _ Store = (*store.DB)(nil)
 type Options struct {
 	Durability   store.Durability // store.Sync or store.Async
 	MaxClients   int              // 0 = 10000, as in Redis
+	Databases    int              // for SELECT; 0 = 16
+	Secret       *Secret          // of the password that clients must give; nil = none
 	Limits       resp.Limits      // zero = resp.DefaultLimits
 	WriteTimeout time.Duration    // for one send to a client that does not read; 0 = 30 s
 	Log          *slog.Logger     // nil = silent
@@ -47,6 +49,9 @@ type Options struct {
 func (o *Options) setDefaults() {
 	if o.MaxClients == 0 {
 		o.MaxClients = 10_000
+	}
+	if o.Databases == 0 {
+		o.Databases = 16
 	}
 	if o.Limits == (resp.Limits{}) {
 		o.Limits = resp.DefaultLimits
@@ -75,6 +80,8 @@ type Server struct {
 
 	shutdownAsked chan struct{} // closed by the command SHUTDOWN
 	askOnce       sync.Once
+
+	secret atomic.Pointer[Secret] // nil = no password is needed
 
 	stopped atomic.Bool // some command met store.ErrStopped; it is logged once
 
@@ -106,6 +113,7 @@ func New(db Store, o Options) *Server {
 		started:       time.Now(),
 		shutdownAsked: make(chan struct{}),
 	}
+	s.secret.Store(o.Secret)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.listeners = make(map[net.Listener]struct{})
 	s.mu.open = make(map[*conn]struct{})

@@ -36,11 +36,9 @@ func cmdMget(c *conn, args [][]byte) {
 
 // writeValue answers with the value of key. It does not allocate.
 func (c *conn) writeValue(key []byte) {
-	var err error
-	c.scratch, err = c.srv.db.AppendGet(c.scratch[:0], key)
+	err := c.out.BulkFrom(func(dst []byte) ([]byte, error) { return c.srv.db.AppendGet(dst, key) })
 	switch {
 	case err == nil:
-		c.out.Bulk(c.scratch)
 	case errors.Is(err, store.ErrNotFound):
 		c.out.Null()
 	default:

@@ -1,5 +1,5 @@
-// Package resp reads commands and writes replies in RESP2, the protocol of
-// Redis. It knows bytes and limits, and nothing of what a command means.
+// Package resp reads commands and writes replies in RESP2 and RESP3, the
+// protocols of Redis. It knows bytes and limits, and nothing of what a command means.
 //
 // # Reading
 //

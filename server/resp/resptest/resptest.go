@@ -1,4 +1,4 @@
-// Package resptest is the client's side of RESP2, for tests: it sends commands
+// Package resptest is the client's side of RESP2 and RESP3, for tests: it sends commands
 // and reads replies, and shows a reply as one line of text.
 package resptest
 
@@ -13,11 +13,11 @@ import (
 
 // A Reply is one reply of a server.
 type Reply struct {
-	Kind  byte    // + - : $ *, as on the wire
-	Str   string  // of a status, an error, a bulk
+	Kind  byte    // + - : $ * _ # , = % ~ >, as on the wire
+	Str   string  // of a status, an error, a bulk, a boolean, a double, a verbatim string
 	Int   int64   // of an integer
 	Null  bool    // a bulk or an array that is not there
-	Array []Reply // of an array
+	Array []Reply // of an array, a map (key, value, key, value), a set, a push
 }
 
 // Err returns an error reply as an error.
@@ -28,13 +28,16 @@ func (r Reply) Err() error {
 	return nil
 }
 
-// String shows strings quoted, arrays in brackets, the rest as on the wire.
+// String shows strings quoted, arrays in brackets, the rest as on the wire. What only
+// RESP3 has shows its kind in front.
 func (r Reply) String() string {
 	switch {
 	case r.Null:
 		return "nil"
-	case r.Kind == '+' || r.Kind == '-':
+	case strings.IndexByte("+-#,", r.Kind) >= 0:
 		return string(r.Kind) + r.Str
+	case r.Kind == '=':
+		return "=" + strconv.Quote(r.Str)
 	case r.Kind == ':':
 		return ":" + strconv.FormatInt(r.Int, 10)
 	case r.Kind == '$':
@@ -44,7 +47,11 @@ func (r Reply) String() string {
 	for i, e := range r.Array {
 		elems[i] = e.String()
 	}
-	return "[" + strings.Join(elems, " ") + "]"
+	kind := ""
+	if r.Kind != '*' {
+		kind = string(r.Kind)
+	}
+	return kind + "[" + strings.Join(elems, " ") + "]"
 }
 
 // A Conn is a connection to a server. It buffers both ways: commands wait for
@@ -110,9 +117,12 @@ func ReadReply(r *bufio.Reader) (Reply, error) {
 	}
 	reply := Reply{Kind: line[0], Str: line[1:]}
 	switch reply.Kind {
-	case '+', '-':
+	case '+', '-', '#', ',':
 		return reply, nil
-	case ':', '$', '*':
+	case '_':
+		reply.Null = true
+		return reply, nil
+	case ':', '$', '*', '=', '%', '~', '>':
 	default:
 		return Reply{}, fmt.Errorf("line of a reply: %q", line)
 	}
@@ -126,13 +136,16 @@ func ReadReply(r *bufio.Reader) (Reply, error) {
 		reply.Int = n
 	case n < 0:
 		reply.Null = true
-	case reply.Kind == '$':
+	case reply.Kind == '$' || reply.Kind == '=':
 		bulk := make([]byte, n+2)
 		if _, err := io.ReadFull(r, bulk); err != nil {
 			return Reply{}, err
 		}
 		reply.Str = string(bulk[:n])
 	default:
+		if reply.Kind == '%' {
+			n *= 2
+		}
 		for range n {
 			e, err := ReadReply(r)
 			if err != nil {
