@@ -9,8 +9,9 @@ import (
 )
 
 // A Batch collects writes that are applied together: after a crash all of them
-// are there or none. Readers that run at the same time may see some of them
-// before the others. Later writes to a key win over earlier ones.
+// are there or none, and who reads one key after the other with Get or Has, or several
+// with GetAll, sees none of them or all. Iterators may see some before the others.
+// Later writes to a key win over earlier ones.
 //
 // The zero Batch is empty and ready for use. Put and Delete copy their
 // arguments. A Batch may be applied more than once; Reset empties it and keeps
@@ -35,6 +36,7 @@ type Batch struct {
 	puts  int // counted when it is applied
 	found int
 
+	tx      *Tx          // if it is one's, what that has read must still be so
 	op      tree.Op      // while it is being applied
 	stripes []uint16     // of its keys, sorted, while it is being applied
 	inTree  int          // bytes of it that go into leaves
@@ -179,6 +181,15 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 	return w, data[end:], nil
 }
 
+// sorted puts stripes into their order, each once.
+func sorted(stripes []uint16) []uint16 {
+	if len(stripes) < 2 {
+		return stripes
+	}
+	slices.Sort(stripes)
+	return slices.Compact(stripes)
+}
+
 // collectStripes fills b.stripes for db, and counts what b has.
 func (b *Batch) collectStripes(db *DB) error {
 	b.stripes, b.n, b.puts, b.inTree, b.long = b.stripes[:0], 0, 0, 0, 0
@@ -199,9 +210,9 @@ func (b *Batch) collectStripes(db *DB) error {
 		}
 		rest = more
 	}
-	if len(b.stripes) > 1 {
-		slices.Sort(b.stripes)
-		b.stripes = slices.Compact(b.stripes)
+	if b.tx != nil {
+		b.stripes = b.tx.appendStripes(b.stripes[:0])
 	}
+	b.stripes = sorted(b.stripes)
 	return nil
 }

@@ -157,8 +157,11 @@ func (db *DB) tryCommit(ctx context.Context, b *Batch, dirty, grow int) (lsn LSN
 		return 0, err
 	}
 	db.lock(b.stripes) // 4
-	if err = db.reach(b); err == nil {
-		b.found, err = db.apply(b) // 5
+	if err = b.tx.check(); err == nil {
+		err = db.reach(b)
+	}
+	if err == nil {
+		b.found, err = db.applyWhole(b) // 5
 	}
 	if err == nil {
 		lsn, err = db.append(b.data) // 6
@@ -239,8 +242,7 @@ func (db *DB) LSN() LSN { return db.log.Appended() }
 func (db *DB) SeenLSN() LSN {
 	if db.flusher.Busy() {
 		for i := range db.stripes { // held from the first change to the LSN
-			db.stripes[i].Lock()
-			db.stripes[i].Unlock() //lint:ignore SA2001 to have waited is all
+			db.pass(uint16(i))
 		}
 	}
 	return db.LSN()
@@ -272,10 +274,14 @@ func (db *DB) waited(err error) error {
 // stripes is the number of locks that keys share.
 const stripes = 1024
 
+// hash is that of a key, for its lock.
+func (db *DB) hash(key []byte) uint64 { return maphash.Bytes(db.seed, key) }
+
+// stripeOf returns the lock of a key with this hash.
+func stripeOf(hash uint64) uint16 { return uint16(hash % stripes) }
+
 // stripe returns the lock of key.
-func (db *DB) stripe(key []byte) uint16 {
-	return uint16(maphash.Bytes(db.seed, key) % stripes)
-}
+func (db *DB) stripe(key []byte) uint16 { return stripeOf(db.hash(key)) }
 
 // lock takes the locks of keys, which are sorted: two batches never wait for
 // each other. While it is held nobody else writes these keys, so that their

@@ -30,6 +30,8 @@ type DB struct {
 
 	seed    maphash.Seed
 	stripes [stripes]sync.Mutex // step 4 of a write: one for many keys
+	claims  [stripes]sync.Mutex // of the keys that calls of Modify name
+	wide    atomic.Int64        // commits of several writes that are being made
 
 	open openValues // long ones that are being written
 
@@ -332,7 +334,7 @@ func (db *DB) Has(key []byte) (bool, error) {
 		return false, ErrClosed
 	}
 	var buf [MaxEntryBytes]byte
-	_, found, err := db.tree.Get(buf[:0], key)
+	_, found, err := db.find(buf[:0], key)
 	if db.closed.Load() {
 		return false, ErrClosed
 	}

@@ -34,7 +34,7 @@ func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	if db.closed.Load() {
 		return dst, ErrClosed
 	}
-	value, found, err := db.tree.Get(dst, key)
+	value, found, err := db.find(dst, key)
 	switch {
 	case db.closed.Load(): // whatever was read, it may not have been this store
 		return dst, ErrClosed
@@ -48,9 +48,13 @@ func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	if offset == 0 && n >= int64(len(value)-len(dst)) {
 		return value, nil
 	}
-	rest := value[len(dst):]
-	from := min(offset, int64(len(rest)))
-	return append(dst, rest[from:from+min(n, int64(len(rest))-from)]...), nil
+	return append(dst, part(value[len(dst):], offset, n)...), nil
+}
+
+// part returns n bytes of value from offset on, or what there is of them.
+func part(value []byte, offset, n int64) []byte {
+	from := min(offset, int64(len(value)))
+	return value[from : from+min(n, int64(len(value))-from)]
 }
 
 // readLong is appendRange for a key that had a long value a moment ago, with ref.
@@ -67,7 +71,7 @@ func (db *DB) readLong(dst, key, ref []byte, offset, n int64) ([]byte, error) {
 		if readErr == nil && !db.closed.Load() {
 			return value, nil
 		}
-		now, found, err := db.tree.Get(again[:0], key)
+		now, found, err := db.find(again[:0], key)
 		switch {
 		case db.closed.Load():
 			return dst, ErrClosed

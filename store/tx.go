@@ -1,0 +1,248 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"faultline/store/tree"
+)
+
+// A Tx is what the function of a Modify reads and writes with. It reads its own
+// writes. It is valid until that function returns, and is used by one goroutine at a
+// time. Writes have the limits of a Batch, and their errors.
+//
+// It remembers what the store had for each key that it was asked for: the bytes of the
+// cell in the tree, which for a long value are the place of it. The commit compares them
+// under the locks of the keys, and so says whether all reads are of one moment, that of
+// the commit.
+type Tx struct {
+	db     *DB
+	batch  Batch // the writes in their order
+	keys   []txKey
+	index  []int32  // where in keys they are, plus one, by hash; once they are many
+	mem    []byte   // the keys, and what was read
+	dead   int      // writes in the batch that newer ones have replaced
+	again  []byte   // what is read to be compared
+	claims []uint16 // see Modify
+}
+
+// A txKey is a key that a Tx was asked for.
+type txKey struct {
+	hash  uint64
+	key   span // of mem
+	cell  span // of mem: what the store had, if looked
+	found tree.Found
+	read  bool // the store was asked
+	write span // of the batch: the newest write; empty if there is none
+}
+
+// A span is a part of memory that may move.
+type span struct{ from, to int }
+
+func (s span) of(b []byte) []byte { return b[s.from:s.to:s.to] }
+
+// fewKeys is how many a Tx has without an index: as many as are compared in less time
+// than it takes to keep one.
+const fewKeys = 8
+
+func (tx *Tx) reset() {
+	if len(tx.keys) > fewKeys {
+		clear(tx.index)
+	}
+	tx.batch.Reset()
+	tx.keys, tx.mem, tx.dead = tx.keys[:0], tx.mem[:0], 0
+}
+
+// touch returns the place of key among the keys of tx.
+func (tx *Tx) touch(key []byte) *txKey {
+	hash := tx.db.hash(key)
+	at := len(tx.keys)
+	if at <= fewKeys {
+		for i := range tx.keys {
+			if k := &tx.keys[i]; k.hash == hash && bytes.Equal(k.key.of(tx.mem), key) {
+				return k
+			}
+		}
+	} else if i, ok := tx.lookup(hash, key); ok {
+		return &tx.keys[i]
+	}
+	from := len(tx.mem)
+	tx.mem = append(tx.mem, key...)
+	tx.keys = append(tx.keys, txKey{hash: hash, key: span{from, len(tx.mem)}})
+	if at >= fewKeys {
+		tx.enter(at)
+	}
+	return &tx.keys[at]
+}
+
+// lookup finds key in the index.
+func (tx *Tx) lookup(hash uint64, key []byte) (at int, ok bool) {
+	for i := hash; ; i++ {
+		at := int(tx.index[i%uint64(len(tx.index))]) - 1
+		if at < 0 {
+			return 0, false
+		}
+		if k := &tx.keys[at]; k.hash == hash && bytes.Equal(k.key.of(tx.mem), key) {
+			return at, true
+		}
+	}
+}
+
+// enter puts the newest of the keys into the index, or all if it has none of them yet,
+// or is half full.
+func (tx *Tx) enter(newest int) {
+	from := newest
+	if newest == fewKeys {
+		from = 0
+	}
+	if 2*len(tx.keys) > len(tx.index) {
+		tx.index, from = make([]int32, 8*len(tx.keys)), 0
+	}
+	for at := from; at <= newest; at++ {
+		i := tx.keys[at].hash
+		for tx.index[i%uint64(len(tx.index))] != 0 {
+			i++
+		}
+		tx.index[i%uint64(len(tx.index))] = int32(at + 1)
+	}
+}
+
+// look returns what key has: found says whether it is the value, which may be longer
+// than those of the tree if tx has put it, or where it is. It is valid until the next
+// call.
+func (tx *Tx) look(key []byte) (cell []byte, found tree.Found, err error) {
+	if tx.db.closed.Load() {
+		return nil, tree.Nothing, ErrClosed
+	}
+	k := tx.touch(key)
+	if k.write != (span{}) {
+		w, _, err := nextWrite(k.write.of(tx.batch.data))
+		if err != nil || w.op == opDelete {
+			return nil, tree.Nothing, err
+		}
+		return w.value, tree.Short, nil
+	}
+	if !k.read {
+		from := len(tx.mem)
+		tx.mem, k.found, err = tx.db.tree.Get(tx.mem, key)
+		if tx.db.closed.Load() {
+			return nil, tree.Nothing, ErrClosed
+		}
+		if err != nil {
+			return nil, tree.Nothing, tx.db.readError(err)
+		}
+		k.cell, k.read = span{from, len(tx.mem)}, true
+	}
+	return k.cell.of(tx.mem), k.found, nil
+}
+
+// Get returns the value of key, in memory of its own, or ErrNotFound.
+func (tx *Tx) Get(key []byte) ([]byte, error) { return tx.AppendGet([]byte{}, key) }
+
+// AppendGet appends the value of key to dst and returns it. Without such a key it
+// returns dst and ErrNotFound.
+func (tx *Tx) AppendGet(dst, key []byte) ([]byte, error) {
+	return tx.appendRange(dst, key, 0, wholeValue)
+}
+
+// AppendGetRange appends n bytes of the value of key to dst, from offset on: fewer
+// where the value ends before. Offset and n must not be negative.
+func (tx *Tx) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error) {
+	if offset < 0 || n < 0 {
+		return dst, fmt.Errorf("range of %d bytes from %d on", n, offset)
+	}
+	return tx.appendRange(dst, key, offset, n)
+}
+
+func (tx *Tx) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
+	cell, found, err := tx.look(key)
+	switch {
+	case err != nil:
+		return dst, err
+	case found == tree.Nothing:
+		return dst, ErrNotFound
+	case found == tree.Short:
+		return append(dst, part(cell, offset, n)...), nil
+	}
+	r, err := tx.db.parseRef(cell)
+	if err != nil {
+		return dst, err
+	}
+	// If the value has been replaced, this may be an error of pages that have another
+	// one by now. Modify will find that out, and call the function again.
+	return tx.db.readRef(dst, r, offset, n)
+}
+
+// Has tells whether key is there.
+func (tx *Tx) Has(key []byte) (bool, error) {
+	_, found, err := tx.look(key)
+	return found != tree.Nothing, err
+}
+
+// ValueBytes returns the length of the value of key, or ErrNotFound. It reads nothing of
+// a long value.
+func (tx *Tx) ValueBytes(key []byte) (int, error) {
+	cell, found, err := tx.look(key)
+	switch {
+	case err != nil:
+		return 0, err
+	case found == tree.Nothing:
+		return 0, ErrNotFound
+	case found == tree.Short:
+		return len(cell), nil
+	}
+	r, err := tx.db.parseRef(cell)
+	return r.Bytes, err
+}
+
+// Put sets key to value, and keeps neither. Errors: ErrEmptyKey, ErrTooLarge.
+func (tx *Tx) Put(key, value []byte) error {
+	return tx.write(key, func(b *Batch) error { return b.Put(key, value) })
+}
+
+// Delete removes key; it is no error if there is no such key. Errors as for Put.
+func (tx *Tx) Delete(key []byte) error {
+	return tx.write(key, func(b *Batch) error { return b.Delete(key) })
+}
+
+// write adds a write to the batch.
+func (tx *Tx) write(key []byte, add func(b *Batch) error) error {
+	from := len(tx.batch.data)
+	err := add(&tx.batch)
+	if errors.Is(err, ErrTooLarge) && tx.dead > 0 {
+		tx.compact()
+		from = len(tx.batch.data)
+		err = add(&tx.batch)
+	}
+	if err != nil {
+		return err
+	}
+	k := tx.touch(key)
+	if k.write != (span{}) {
+		tx.dead++
+	}
+	k.write = span{from, len(tx.batch.data)}
+	return nil
+}
+
+// compact takes the writes out of the batch that newer ones have replaced.
+func (tx *Tx) compact() {
+	data, to := tx.batch.data, 0
+	for from := 0; from < len(data); {
+		w, rest, err := nextWrite(data[from:])
+		if err != nil {
+			panic(fmt.Sprintf("store: batch of a Tx at byte %d of %d: %v", from, len(data), err))
+		}
+		size := len(data) - from - len(rest)
+		if k := tx.touch(w.key); k.write.from == from {
+			copy(data[to:], data[from:from+size])
+			k.write = span{to, to + size}
+			to += size
+		}
+		from += size
+	}
+	tx.batch.data = data[:to]
+	tx.batch.n -= tx.dead
+	tx.dead = 0
+}
