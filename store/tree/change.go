@@ -19,6 +19,7 @@ import (
 type change struct {
 	op     *Op
 	writes []write
+	drops  []drop // leaves that go, unwritten; frees has them too
 	allocs []pagemeta.PageID
 	frees  []pagemeta.PageID
 	takes  []Extent        // held, and used from then on
@@ -45,6 +46,7 @@ type write struct {
 func (c *change) reset(op *Op) {
 	c.op = op
 	c.writes, c.allocs, c.frees = c.writes[:0], c.allocs[:0], c.frees[:0]
+	c.drops = c.drops[:0]
 	c.takes, c.gives = c.takes[:0], c.gives[:0]
 	c.height, c.keys, c.taken, c.end = 0, 0, 0, 0
 }
@@ -143,6 +145,7 @@ func (t *Tree) tryChange(op *Op, p plan) (next step, trap pagemeta.Trap) {
 		}
 		t.pages.Unlatch(w.id, true)
 	}
+	t.commitDrops(c)
 	t.commitSpace(c)
 	t.commitExtents(c)
 	t.keys.Add(int64(c.keys))
@@ -190,6 +193,12 @@ func (t *Tree) latch(c *change) bool {
 			}
 			v = t.pages.Version(w.id)
 		}
+	}
+	if !t.latchDrops(c) {
+		for i := range c.writes {
+			t.pages.Unlatch(c.writes[i].id, false)
+		}
+		return false
 	}
 	return true
 }

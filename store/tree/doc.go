@@ -8,6 +8,7 @@
 //	split.go   merge.go   the two structure changes
 //	value.go   where a long value is
 //	long.go    put and delete of long values
+//	deleterange.go   dropleaves.go   delete of many keys at once
 //	space.go   which pages are in use
 //	extent.go  pages for long values; pageset.go
 //	cursor.go  walks

@@ -142,8 +142,15 @@ func (a action) do(tr *Tree, p *picture) error {
 		size := min(int(a[2])*16, MaxEntryBytes-len(key))
 		_, err := tr.Put(&Op{}, key, make([]byte, size))
 		return err
-	case 4, 5:
+	case 4:
 		_, err := tr.Delete(&Op{}, key)
+		return err
+	case 5:
+		upper := append(bytes.Clone(key), 0)
+		if a[2] > 0 {
+			upper = p.keys[(int(a[1])+int(a[2]))%len(p.keys)]
+		}
+		_, _, err := tr.DeleteRange(&Op{}, key, upper, int(a[2])%4)
 		return err
 	case 6:
 		return walk(tr, key, (*Cursor).SeekGE, (*Cursor).Next, +1)

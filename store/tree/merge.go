@@ -16,8 +16,11 @@ const (
 //	   [ .. m  s .. ]                   [ .. m .. ]
 //	   /    |   \                       /    |
 //	...  [a b]  [c]        ==>       ...  [a b c]       and a free page
-func (t *Tree) merge(op *Op, key []byte) error {
-	for level := 0; ; level++ {
+func (t *Tree) merge(op *Op, key []byte) error { return t.mergeFrom(op, key, 0) }
+
+// mergeFrom is merge for the sparse node of key on level.
+func (t *Tree) mergeFrom(op *Op, key []byte, level int) error {
+	for ; ; level++ {
 		more := false
 		err := t.restructure(op, func(c *change) (s step) {
 			more, s = t.planMerge(c, key, level)

@@ -52,24 +52,28 @@ func (t *Tree) layAnew(op *Op, key []byte, do func(c *change) (at, more int, ok 
 		if s != done {
 			return s
 		}
-		r := &c.runs[0]
 		in := t.takeIn(c, leaf)
 		at, more, ok := do(c)
 		if !in || !ok {
 			return step{kind: damaged, page: leaf}
 		}
 		c.keys += more
-		if r.fits(r.entries) {
-			image := c.rewrite(leaf, v)
-			r.lay(image, part{0, len(r.entries)})
-			sparse = leaf != Root && image.sparse()
-			return done
-		}
-		sparse = false
-		tail := tr.tail && at == len(r.entries)-1
-		return t.planSplit(c, &tr, v, tail)
+		sparse, s = t.planLeaf(c, &tr, v, at)
+		return s
 	})
 	return sparse, err
+}
+
+// planLeaf lays the run of level 0 out anew, in the leaf of tr, which had version v. A key
+// was put at place at of it, or none if that is -1.
+func (t *Tree) planLeaf(c *change, tr *trail, v uint64, at int) (sparse bool, s step) {
+	r, leaf := &c.runs[0], tr.at(0).id
+	if !r.fits(r.entries) {
+		return false, t.planSplit(c, tr, v, tr.tail && at == len(r.entries)-1)
+	}
+	image := c.rewrite(leaf, v)
+	r.lay(image, part{0, len(r.entries)})
+	return leaf != Root && image.sparse(), done
 }
 
 // planSplit splits the run of level 0, and of as many levels above as need it.

@@ -278,6 +278,9 @@ type Op struct {
 	// may say no without a look at its leaf.
 	Found bool
 
+	// Before, if not 0, lets DeleteRange leave long values whose LSN is not before it.
+	Before uint64
+
 	pages   int  // pages of the file that nobody else can take
 	merges  bool // it may take what is owed to changes beside leaves
 	reached reached

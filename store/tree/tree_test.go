@@ -192,7 +192,7 @@ func compare(t *testing.T, tr *Tree, m model, r *rand.Rand, makeKey func(*rand.R
 	for range 200 {
 		key := makeKey(r)
 		value, found, err := tr.Get(dst[:0], key)
-		if want, ok := m[string(key)]; err != nil || (found == Short) != ok || string(value) != want {
+		if want, ok := m[string(key)]; err != nil || (found != Nothing) != ok || string(value) != want {
 			t.Fatalf("get %q: %d, %v, want %t", key, found, err, ok)
 		}
 		at, _ := slices.BinarySearch(keys, string(key))
