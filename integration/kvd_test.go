@@ -45,7 +45,9 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	kvdPath = filepath.Join(dir, "kvd")
-	if out, err := exec.Command("go", "build", "-o", kvdPath, "faultline/cmd/kvd").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", kvdPath, "faultline/cmd/kvd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: Landlock needs it
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build kvd: %v\n%s", err, out)
 		return 1
 	}
@@ -612,14 +614,14 @@ func TestKill(t *testing.T) {
 	}{
 		{name: "plain/P=1", procs: 1},
 		{name: "plain/P=4", procs: 4},
-		{name: "async/P=1", procs: 1, flags: []string{"--durability", "async"}},
+		{name: "async/P=1", procs: 1, flags: []string{"--appendfsync", "no"}},
 		{name: "small/P=1", procs: 1, small: true},
 		{name: "small/P=4", procs: 4, small: true},
-		{name: "small-async/P=1", procs: 1, small: true, flags: []string{"--durability", "async"}},
-		{name: "small-async/P=4", procs: 4, small: true, flags: []string{"--durability", "async"}},
+		{name: "small-async/P=1", procs: 1, small: true, flags: []string{"--appendfsync", "no"}},
+		{name: "small-async/P=4", procs: 4, small: true, flags: []string{"--appendfsync", "no"}},
 		{name: "trap/P=4", procs: 4, traps: true},
 		{name: "small-trap/P=1", procs: 1, small: true, traps: true},
-		{name: "small-trap-async/P=4", procs: 4, small: true, traps: true, flags: []string{"--durability", "async"}},
+		{name: "small-trap-async/P=4", procs: 4, small: true, traps: true, flags: []string{"--appendfsync", "no"}},
 	}
 	rounds := campaign.Scale(t, 100)
 	for i, v := range variants {
@@ -688,12 +690,12 @@ func killLoop(t *testing.T, dir string, procs int, flags []string, clients []*cl
 // TestDrain ends kvd by SIGTERM under load. What was acknowledged must be there
 // after the restart, with nothing to recover: the log was checkpointed.
 func TestDrain(t *testing.T) {
-	for _, durability := range []string{"sync", "async"} {
-		t.Run(durability, func(t *testing.T) {
+	for _, fsync := range []string{"always", "no"} {
+		t.Run(fsync, func(t *testing.T) {
 			dir, rng := t.TempDir(), newRand(t)
 			clients := newClients(4, fewKeys, rng)
 			for range 3 {
-				k := startKvd(t, dir, 2, "--durability", durability)
+				k := startKvd(t, dir, 2, "--appendfsync", fsync)
 				verifyAll(t, k, clients)
 				underLoad(t, k, clients, 1+rng.Int64N(100), func(ending func()) {
 					ending()
@@ -829,9 +831,9 @@ func TestWordList(t *testing.T) {
 // an error.
 func TestRedisBenchmark(t *testing.T) {
 	benchmark := needs(t, "redis-benchmark")
-	for _, durability := range []string{"sync", "async"} {
-		t.Run(durability, func(t *testing.T) {
-			k := startKvd(t, t.TempDir(), 2, "--durability", durability)
+	for _, fsync := range []string{"always", "no"} {
+		t.Run(fsync, func(t *testing.T) {
+			k := startKvd(t, t.TempDir(), 2, "--appendfsync", fsync)
 			out, err := exec.Command(benchmark, "-p", k.port(),
 				"-t", "ping,set,get,mset", "-n", "20000", "-P", "16", "-r", "10000", "-q").CombinedOutput()
 			if err != nil || bytes.Contains(bytes.ToLower(out), []byte("error")) {

@@ -151,7 +151,7 @@ func (s *sweeper) work(conn *resptest.Conn) error {
 // are kept beside them and merged.
 func TestLinearizableSmallMemory(t *testing.T) {
 	from := newFilled(t)
-	async := []string{"--durability", "async"}
+	async := []string{"--appendfsync", "no"}
 	logBytes := []string{"--log-bytes", "256KiB"} // merges often
 	for _, v := range []setting{
 		{name: "sync/P=4", procs: 4},

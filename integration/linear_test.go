@@ -237,7 +237,7 @@ func (v setting) search(t *testing.T, want int) (did map[string]int) {
 // passes.
 func TestLinearizable(t *testing.T) {
 	small := []string{"--dirty-budget", "1MiB", "--log-bytes", "256KiB"}
-	async := []string{"--durability", "async"}
+	async := []string{"--appendfsync", "no"}
 	trap := []string{"--trap-only"}
 	for _, v := range []setting{
 		{name: "sync/P=1", procs: 1},

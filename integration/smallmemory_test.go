@@ -79,7 +79,7 @@ func played(t *testing.T, did map[string]int, least int) {
 // merged, when the kill comes, and in the recovery.
 func TestKillSmallMemory(t *testing.T) {
 	from := newLargeOrigin(t, manyClients, campaign.Seed(t))
-	async := []string{"--durability", "async"}
+	async := []string{"--appendfsync", "no"}
 	merging := []string{"--log-bytes", "64KiB"} // for otherwise the change buffer must be full
 	variants := []struct {
 		name  string

@@ -74,7 +74,7 @@ func (r *trial) do(sig syscall.Signal) error {
 func (r *trial) start() (bool, error) {
 	args := append([]string{"serve", "--dir", r.dir, "--listen", "127.0.0.1:0", "--memory", "256MiB"}, r.flags...)
 	if r.async {
-		args = append(args, "--durability", "async")
+		args = append(args, "--appendfsync", "no")
 	}
 	k := &kvd{t: r.t, cmd: exec.Command(kvdPath, args...), lines: make(chan string, 1000)}
 	r.kvd = k

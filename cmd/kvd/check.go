@@ -12,8 +12,8 @@ import (
 )
 
 type checkOptions struct {
-	memory sizeFlag
-	rate   sizeFlag
+	memory size
+	rate   size
 	json   bool
 }
 

@@ -8,13 +8,13 @@ func FuzzSize(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		var size sizeFlag
-		if err := size.Set(s); err != nil && size != 0 {
-			t.Fatalf("%q: %v, and %d bytes", s, err, size)
+		var v size
+		if err := v.Set(s); err != nil && v != 0 {
+			t.Fatalf("%q: %v, and %d bytes", s, err, v)
 		}
-		if size < 0 {
-			t.Fatalf("%q is %d bytes", s, size)
+		if v < 0 {
+			t.Fatalf("%q is %d bytes", s, v)
 		}
-		_ = size.String()
+		_ = v.String()
 	})
 }

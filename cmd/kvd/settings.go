@@ -1,0 +1,143 @@
+package main
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// A config is all that kvd serve can be told. The field of each setting has its default
+// from newConfig.
+type config struct {
+	dir         path
+	memory      size
+	appendfsync string
+
+	bind           hosts
+	port           int
+	listen         addresses
+	unixSocket     path
+	unixSocketPerm mode
+	maxClients     int
+	tcpKeepalive   seconds
+
+	logLevel       string
+	logFormat      string
+	shutdownWithin seconds
+
+	// For tests: checkpoints under load, and traps alone.
+	dirtyBudget size
+	logBytes    size
+	trapOnly    yesNo
+
+	// origin has where the value of each setting came from. A name that is missing has
+	// its default.
+	origin map[string]string
+}
+
+// A setting is one line of the table from which come the flags, the names in the
+// environment and in the file, --help and docs/configuration.md.
+type setting struct {
+	name  string
+	value pflag.Value
+	about string // what it does, in one sentence without a full stop
+	none  string // what an empty or zero default means
+}
+
+// env is the name of the setting in the environment.
+func (s *setting) env() string {
+	return "KVD_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
+}
+
+// A group is a heading and its settings.
+type group struct {
+	title    string
+	settings []setting
+}
+
+func newConfig() *config {
+	return &config{
+		dir:            "kvd-data",
+		appendfsync:    "always",
+		bind:           hosts{"127.0.0.1"},
+		port:           6379,
+		unixSocketPerm: 0o700,
+		maxClients:     10_000,
+		tcpKeepalive:   seconds(300 * time.Second),
+		logLevel:       "info",
+		logFormat:      "text",
+		shutdownWithin: seconds(10 * time.Second),
+		origin:         map[string]string{},
+	}
+}
+
+// groups returns the table. Its values are the fields of c.
+func (c *config) groups() []group {
+	port := func(to *int) number { return number{to, 0, math.MaxUint16} }
+	return []group{
+		{"Store", []setting{
+			{"dir", &c.dir, "directory of the store, made if there is none", ""},
+			{"appendfsync", choice{&c.appendfsync, []string{"always", "everysec", "no"}},
+				"a write is answered when it is on disk (always), or when the kernel has it, which then writes it within a second (everysec) or when it likes (no)", ""},
+			{"memory", &c.memory, "all memory of the store, e.g. 1GiB", "half of the machine's"},
+		}},
+		{"Connections", []setting{
+			{"bind", &c.bind, "addresses to listen on, for port", ""},
+			{"port", port(&c.port), "TCP port; 0 is none", ""},
+			{"listen", &c.listen, "addresses with ports, in place of bind and port; port 0 takes a free one", "bind and port"},
+			{"unixsocket", &c.unixSocket, "Unix socket to listen on as well", "none"},
+			{"unixsocketperm", &c.unixSocketPerm, "permissions of the Unix socket", ""},
+			{"maxclients", number{&c.maxClients, 1, math.MaxInt32}, "connections at once", ""},
+			{"tcp-keepalive", &c.tcpKeepalive, "how often a silent client is asked whether it is still there; 0 is never", ""},
+		}},
+		{"Operation", []setting{
+			{"loglevel", choice{&c.logLevel, []string{"debug", "info", "warn", "error"}}, "least severity that is logged", ""},
+			{"log-format", choice{&c.logFormat, []string{"text", "json"}}, "form of the log, which goes to stderr", ""},
+			{"shutdown-timeout", &c.shutdownWithin, "how long a shutdown waits for clients that do not take their replies", ""},
+		}},
+		{"", []setting{ // hidden
+			{"dirty-budget", &c.dirtyBudget, "", ""},
+			{"log-bytes", &c.logBytes, "", ""},
+			{"trap-only", &c.trapOnly, "", ""},
+		}},
+	}
+}
+
+// each calls fn for every setting, the hidden ones too.
+func (c *config) each(fn func(*setting)) {
+	for _, g := range c.groups() {
+		for i := range g.settings {
+			fn(&g.settings[i])
+		}
+	}
+}
+
+// flags returns a set of flags for each group, the last of which is hidden.
+func (c *config) flags() []*pflag.FlagSet {
+	var sets []*pflag.FlagSet
+	for _, g := range c.groups() {
+		fs := pflag.NewFlagSet(g.title, pflag.ContinueOnError)
+		fs.SortFlags = false
+		for _, s := range g.settings {
+			fs.Var(s.value, s.name, s.usage())
+			if g.title == "" {
+				fs.Lookup(s.name).Hidden = true
+			}
+			if s.value == &c.trapOnly {
+				fs.Lookup(s.name).NoOptDefVal = "yes" // no value: in no other, lest "--flag no" mean yes
+			}
+		}
+		sets = append(sets, fs)
+	}
+	return sets
+}
+
+// usage is the text of --help.
+func (s *setting) usage() string {
+	if s.none != "" && s.value.String() == "" {
+		return s.about + " (default " + s.none + ")"
+	}
+	return s.about
+}
