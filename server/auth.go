@@ -47,7 +47,7 @@ func cmdAuth(c *conn, args [][]byte) {
 	user, password := []byte("default"), args[len(args)-1]
 	switch {
 	case len(args) > 3:
-		c.out.Error(errSyntax)
+		c.out.Error("ERR syntax error")
 		return
 	case len(args) == 3:
 		user = args[1]

@@ -274,22 +274,12 @@ func (c *conn) execute(args [][]byte) {
 
 // call runs one command, and counts it.
 func (c *conn) call(cmd *command, args [][]byte) {
-	if c.srv.pause.Load() != nil {
-		c.awaitPause(cmd)
-	}
-	if c.waited { // else this command began when the last one ended
-		c.clock, c.waited = time.Since(c.srv.started), false
+	if c.idle { // else this command began when the last one ended
+		c.clock, c.idle = time.Since(c.srv.started), false
 	}
 	mark, sends := c.out.Len(), c.sends
-	c.shown.last = cmd
 	c.hasRead = c.hasRead || cmd.flags&flagRead != 0
-	if c.tracks != nil {
-		c.trackReads(cmd, args)
-	}
 	cmd.run(c, args)
-	if c.tracks != nil {
-		c.tracks.afterCommand(cmd, false)
-	}
 	cmd.stats.calls.Add(1)
 	now := time.Since(c.srv.started)
 	cmd.stats.nanos.Add(int64(now - c.clock))

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
-	"sync/atomic"
 	"time"
 
 	"faultline/server/resp"
@@ -19,8 +17,8 @@ const flushBytes = 64 << 10
 // keptBytes is the largest buffer that outlives its pipeline.
 const keptBytes = 256 << 10
 
-// A conn is one connection. Only its own goroutine touches it, but for what is
-// atomic, the inbox, and the deadlines and Close of nc.
+// A conn is one connection. Only its own goroutine touches it, but for wake and
+// for nc.Close.
 type conn struct {
 	srv *Server
 	nc  net.Conn
@@ -28,8 +26,8 @@ type conn struct {
 	out resp.Writer
 
 	id   int64
-	born time.Time
-	db   int // SELECT
+	name string // CLIENT SETNAME
+	db   int    // SELECT
 
 	authenticated bool // or there is no password
 
@@ -37,63 +35,35 @@ type conn struct {
 	closing bool
 	err     error
 
-	// Other goroutines ask for these, and kick.
-	ending atomic.Bool // end when all that has been read is answered
-	killed atomic.Bool // end; nc is closed
-	idle   idleness
-	gone   atomic.Bool // it has ended
-
 	// What the replies in out rest on, since the last flush.
 	wrote    store.LSN // of the newest write
 	hasWrote bool
 	hasRead  bool
 	commands int64
 
-	replies replyMode
-	muted   bool // the command that runs gets no reply
-	mark    int  // where in out the reply of that command begins
-
 	// For the time that commands take: clock is when the last one ended, since the
-	// start of the server; waited says that the connection has waited since then.
-	clock  time.Duration
-	waited bool
-	sends  int // to the socket
-
-	shown   shown
-	tracks  *tracker                // CLIENT TRACKING; nil: off
-	tracker atomic.Pointer[tracker] // the same, for other goroutines
-	inbox   inbox
-	watched []watchedKey // WATCH
-	dirty   atomic.Bool  // one of them was written
+	// start of the server; idle says that the connection has waited since then.
+	clock time.Duration
+	idle  bool
+	sends int // to the socket
 
 	batch   store.Batch // reused by every write
-	scratch []byte      // reused for the keys of SCAN
-
-	held atomic.Int64 // bytes of all its buffers, as of its last flush
+	scratch []byte      // reused for values, and for the keys of SCAN
 }
-
-// A replyMode is set by CLIENT REPLY.
-type replyMode uint8
-
-const (
-	repliesOn replyMode = iota
-	repliesOff
-	skipNext // no reply to the next command
-)
 
 func newConn(s *Server, nc net.Conn) *conn {
 	return &conn{
 		srv:           s,
 		nc:            nc,
 		in:            resp.NewReader(nc, s.opts.Limits),
-		born:          time.Now(),
 		authenticated: s.secret.Load() == nil,
 	}
 }
 
 // serve runs the connection until it ends.
 func (c *conn) serve() {
-	defer c.end()
+	defer c.srv.forget(c)
+	defer c.nc.Close()
 	for {
 		args, err := c.in.Next()
 		switch {
@@ -101,14 +71,16 @@ func (c *conn) serve() {
 			c.out.Error("ERR " + err.Error())
 			c.closing = true
 		case args != nil:
-			c.step(args)
-			c.deliver()
+			c.execute(args)
 			c.spill()
 		default:
-			c.flush()
-			if c.err == nil {
-				c.fill()
+			if c.flush(); c.err != nil {
+				return
 			}
+			if err := c.in.Fill(); err != nil {
+				return // the client has gone, or wake
+			}
+			c.idle = true
 		}
 		if c.closing {
 			c.flush()
@@ -119,66 +91,9 @@ func (c *conn) serve() {
 	}
 }
 
-// end gives back what the connection has.
-func (c *conn) end() {
-	c.gone.Store(true)
-	c.unwatch()
-	c.stopTracking()
-	c.nc.Close()
-	c.srv.forget(c)
-}
-
-// step executes a command, and drops its reply if the client does not want it.
-func (c *conn) step(args [][]byte) {
-	c.mark = c.out.Len()
-	c.muted = c.replies != repliesOn
-	if c.replies == skipNext {
-		c.replies = repliesOn
-	}
-	c.execute(args)
-	if c.muted {
-		c.out.Truncate(c.mark)
-		c.muted = false
-	}
-}
-
-// fill waits for the client, or for a kick.
-func (c *conn) fill() {
-	c.idle.busy()
-	err := c.in.Fill()
-	c.waited = true
-	if err == nil {
-		return
-	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) || c.killed.Load() {
-		c.err = err // the client has gone, or was cut off
-		return
-	}
-	// The deadline is taken back before the reasons for it are looked at: who has
-	// another sets it again.
-	c.nc.SetReadDeadline(time.Time{})
-	if c.ending.Load() {
-		c.err = err
-		return
-	}
-	if c.idle.asked() {
-		c.shrink()
-	}
-	c.deliver()
-}
-
 // wake ends the connection at its next Fill. What it has read by then is
 // executed and answered.
-func (c *conn) wake() {
-	c.ending.Store(true)
-	c.kick()
-}
-
-// kill ends the connection at once.
-func (c *conn) kill() {
-	c.killed.Store(true)
-	c.nc.Close()
-}
+func (c *conn) wake() { c.nc.SetReadDeadline(time.Unix(1, 0)) }
 
 // spill flushes if the replies fill their buffer. Commands with long replies
 // call it between two elements, and stop when err is set.
@@ -191,9 +106,6 @@ func (c *conn) spill() {
 // flush sends the replies, after what they rest on is as durable as promised:
 // steps B and C of the package comment.
 func (c *conn) flush() {
-	if c.muted {
-		c.out.Truncate(c.mark)
-	}
 	if c.err != nil || c.out.Len() == 0 {
 		return
 	}
@@ -205,9 +117,7 @@ func (c *conn) flush() {
 		return
 	}
 	c.send() // C
-	c.mark = 0
 	c.release()
-	c.show()
 	c.srv.stats.commands.Add(c.commands)
 	c.commands = 0
 }
@@ -242,7 +152,7 @@ func (c *conn) send() {
 		c.err = err
 		return
 	}
-	c.sends, c.waited = c.sends+1, true
+	c.sends, c.idle = c.sends+1, true
 	_, err := c.nc.Write(c.out.Bytes())
 	c.out.Reset()
 	if err != nil {
@@ -258,13 +168,6 @@ func (c *conn) release() {
 	if cap(c.scratch) > keptBytes {
 		c.scratch = nil
 	}
-}
-
-// shrink gives back the buffers of a connection that nobody uses.
-func (c *conn) shrink() {
-	c.batch, c.scratch = store.Batch{}, nil
-	c.out.Release()
-	c.in.Release()
 }
 
 // fail answers with an error of the store. It has the limits in its text.

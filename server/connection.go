@@ -52,11 +52,8 @@ func cmdQuit(c *conn, _ [][]byte) {
 // cmdReset takes back what the connection has agreed on, its password too.
 func cmdReset(c *conn, _ [][]byte) {
 	c.db = 0
-	c.setName(nil)
+	c.name = ""
 	c.out.SetProtocol(2)
-	c.replies, c.muted = repliesOn, false
-	c.unwatch()
-	c.stopTracking()
 	c.authenticated = c.srv.secret.Load() == nil
 	c.out.Status("RESET")
 }
@@ -65,7 +62,7 @@ func cmdSelect(c *conn, args [][]byte) {
 	n, ok := parseInt(args[1])
 	switch {
 	case !ok:
-		c.out.Error(errNotInteger)
+		c.out.Error("ERR value is not an integer or out of range")
 	case n != int64(int32(n)):
 		c.out.Error("ERR value is out of range, value must between -2147483648 and 2147483647")
 	case n < 0 || n >= int64(c.srv.opts.Databases):
@@ -97,7 +94,7 @@ func cmdHello(c *conn, args [][]byte) {
 		return
 	}
 	if h.name != nil {
-		c.setName(h.name)
+		c.name = string(h.name)
 	}
 	c.out.SetProtocol(h.version)
 	c.out.Map(7)
@@ -153,11 +150,6 @@ func parseHello(args [][]byte, version int) (h hello, errText string) {
 func isWord(arg []byte, word string) bool {
 	return len(arg) == len(word) && strings.EqualFold(string(arg), word)
 }
-
-const (
-	errSyntax     = "ERR syntax error"
-	errNotInteger = "ERR value is not an integer or out of range"
-)
 
 const badName = "ERR Client names cannot contain spaces, newlines or special characters."
 

@@ -36,8 +36,6 @@ type Options struct {
 	MaxClients   int              // 0 = 10000, as in Redis
 	Databases    int              // for SELECT; 0 = 16
 	Secret       *Secret          // of the password that clients must give; nil = none
-	Timeout      time.Duration    // for a client that sends nothing; 0 = none
-	TrackingKeys int              // at most, for CLIENT TRACKING; 0 = 1 Mi
 	Limits       resp.Limits      // zero = resp.DefaultLimits
 	WriteTimeout time.Duration    // for one send to a client that does not read; 0 = 30 s
 	Log          *slog.Logger     // nil = silent
@@ -54,9 +52,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.Databases == 0 {
 		o.Databases = 16
-	}
-	if o.TrackingKeys == 0 {
-		o.TrackingKeys = 1 << 20
 	}
 	if o.Limits == (resp.Limits{}) {
 		o.Limits = resp.DefaultLimits
@@ -86,14 +81,7 @@ type Server struct {
 	shutdownAsked chan struct{} // closed by the command SHUTDOWN
 	askOnce       sync.Once
 
-	startJanitor sync.Once
-
 	secret atomic.Pointer[Secret] // nil = no password is needed
-
-	pause atomic.Pointer[pause] // CLIENT PAUSE
-
-	watches  watches
-	tracking tracking
 
 	stopped atomic.Bool // some command met store.ErrStopped; it is logged once
 
@@ -126,8 +114,6 @@ func New(db Store, o Options) *Server {
 		shutdownAsked: make(chan struct{}),
 	}
 	s.secret.Store(o.Secret)
-	s.watches.init()
-	s.tracking.init(o.TrackingKeys)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.listeners = make(map[net.Listener]struct{})
 	s.mu.open = make(map[*conn]struct{})
@@ -145,7 +131,6 @@ func (s *Server) Serve(l net.Listener) error {
 	if !s.addListener(l) {
 		return nil
 	}
-	s.startJanitor.Do(func() { go s.janitor() })
 	backoff := time.Duration(0)
 	for {
 		nc, err := l.Accept()

@@ -84,18 +84,17 @@ func (db *DB) putPieces(ctx context.Context, key []byte, next func() ([]byte, bo
 		_, err = db.ApplyContext(ctx, b, d)
 		return err
 	}
-	if err := db.writable(); err != nil {
-		return err
-	}
-	if err := db.open.take(ctx, 1); err != nil {
-		return err
-	}
-	defer db.open.give(1)
 	v, err := db.openValue(ctx, size)
 	if err != nil {
 		return err
 	}
-	defer db.closeValue(v)
+	defer func() {
+		if !v.taken {
+			db.abandon(v)
+		}
+		db.log.Release(dropBytes)
+		<-db.open.slots
+	}()
 	for {
 		if err := db.receive(ctx, v, piece); err != nil {
 			return err
@@ -115,27 +114,29 @@ func (db *DB) putPieces(ctx context.Context, key []byte, next func() ([]byte, bo
 	return db.wait(ctx, lsn, d)
 }
 
-// openValue makes a value that has a place, and takes the room for it if its size is
-// known.
+// openValue takes a place for a value, and the room for it if its size is known.
 func (db *DB) openValue(ctx context.Context, size int64) (*longValue, error) {
-	if err := db.reserveLog(ctx, dropBytes, true); err != nil { // for abandon
+	if err := db.writable(); err != nil {
 		return nil, err
 	}
+	select {
+	case db.open.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for other long values: %w", ctx.Err())
+	}
 	v := newLongValue()
-	if err := db.hold(ctx, v, valuePages(int(max(size, 0)))); err != nil {
-		db.log.Release(dropBytes)
+	err := db.reserveLog(ctx, dropBytes, true) // for abandon
+	if err == nil {
+		if err = db.hold(ctx, v, valuePages(int(max(size, 0)))); err != nil {
+			db.log.Release(dropBytes)
+		}
+	}
+	if err != nil {
+		<-db.open.slots
 		return nil, err
 	}
 	db.open.add(v)
 	return v, nil
-}
-
-// closeValue ends what openValue has begun, and drops the value if no key has it.
-func (db *DB) closeValue(v *longValue) {
-	if !v.taken {
-		db.abandon(v)
-	}
-	db.log.Release(dropBytes)
 }
 
 // receive appends a piece to v: to its pages, then to the log.

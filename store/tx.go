@@ -23,7 +23,6 @@ type Tx struct {
 	index  []int32  // where in keys they are, plus one, by hash; once they are many
 	mem    []byte   // the keys, and what was read
 	dead   int      // writes in the batch that newer ones have replaced
-	longs  int      // keys that have a long one
 	again  []byte   // what is read to be compared
 	claims []uint16 // see Modify
 }
@@ -34,9 +33,8 @@ type txKey struct {
 	key   span // of mem
 	cell  span // of mem: what the store had, if looked
 	found tree.Found
-	read  bool   // the store was asked
-	write span   // of the batch: the newest write; empty if there is none
-	long  []byte // the newest write puts this, which is not in the batch
+	read  bool // the store was asked
+	write span // of the batch: the newest write; empty if there is none
 }
 
 // A span is a part of memory that may move.
@@ -52,11 +50,8 @@ func (tx *Tx) reset() {
 	if len(tx.keys) > fewKeys {
 		clear(tx.index)
 	}
-	if tx.longs > 0 {
-		clear(tx.keys) // of the values
-	}
 	tx.batch.Reset()
-	tx.keys, tx.mem, tx.dead, tx.longs = tx.keys[:0], tx.mem[:0], 0, 0
+	tx.keys, tx.mem, tx.dead = tx.keys[:0], tx.mem[:0], 0
 }
 
 // touch returns the place of key among the keys of tx.
@@ -121,9 +116,6 @@ func (tx *Tx) look(key []byte) (cell []byte, found tree.Found, err error) {
 		return nil, tree.Nothing, ErrClosed
 	}
 	k := tx.touch(key)
-	if k.long != nil {
-		return k.long, tree.Short, nil
-	}
 	if k.write != (span{}) {
 		w, _, err := nextWrite(k.write.of(tx.batch.data))
 		if err != nil || w.op == opDelete {
@@ -204,13 +196,8 @@ func (tx *Tx) ValueBytes(key []byte) (int, error) {
 	return r.Bytes, err
 }
 
-// Put sets key to value, and keeps neither. Values of more than 250 KiB are in memory
-// until the commit, which takes a place for each as PutReader does; 24 of them do not
-// count for MaxBatchBytes. Errors: ErrEmptyKey, ErrTooLarge.
+// Put sets key to value, and keeps neither. Errors: ErrEmptyKey, ErrTooLarge.
 func (tx *Tx) Put(key, value []byte) error {
-	if len(value) > tx.db.opts.pieceBytes && tx.longs < maxOpen {
-		return tx.putLong(key, value)
-	}
 	return tx.write(key, func(b *Batch) error { return b.Put(key, value) })
 }
 
@@ -232,21 +219,11 @@ func (tx *Tx) write(key []byte, add func(b *Batch) error) error {
 		return err
 	}
 	k := tx.touch(key)
-	tx.replace(k)
-	k.write = span{from, len(tx.batch.data)}
-	return nil
-}
-
-// replace takes note that k gets another write than it had, if any.
-func (tx *Tx) replace(k *txKey) {
 	if k.write != (span{}) {
 		tx.dead++
-		k.write = span{}
 	}
-	if k.long != nil {
-		tx.longs--
-		k.long = nil
-	}
+	k.write = span{from, len(tx.batch.data)}
+	return nil
 }
 
 // compact takes the writes out of the batch that newer ones have replaced.
@@ -258,7 +235,7 @@ func (tx *Tx) compact() {
 			panic(fmt.Sprintf("store: batch of a Tx at byte %d of %d: %v", from, len(data), err))
 		}
 		size := len(data) - from - len(rest)
-		if k := tx.touch(w.key); k.write == (span{from, from + size}) {
+		if k := tx.touch(w.key); k.write.from == from {
 			copy(data[to:], data[from:from+size])
 			k.write = span{to, to + size}
 			to += size

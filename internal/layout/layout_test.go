@@ -31,6 +31,8 @@ var arrows = map[string][]string{
 	"internal/guest":       {"store", "uffd"},
 	"internal/layout":      nil,
 	"kv":                   nil,
+	"kv/kvtest":            {"internal/campaign", "kv"},
+	"client":               {"kv"},
 	"internal/machine":     nil,
 	"internal/memdisk":     {"internal/disk"},
 	"internal/mutant":      nil,

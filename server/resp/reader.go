@@ -25,10 +25,9 @@ var DefaultLimits = Limits{
 }
 
 const (
-	idleBufferBytes = 128      // what an idle connection costs, after Release
-	minBufferBytes  = 4 << 10  // what a new one costs
-	maxBufferBytes  = 64 << 10 // kept from one pipeline to the next; larger is given back
-	maxKeptArgs     = 1 << 10  // likewise
+	minBufferBytes = 4 << 10  // what an idle connection costs
+	maxBufferBytes = 64 << 10 // kept from one pipeline to the next; larger is given back
+	maxKeptArgs    = 1 << 10  // likewise
 )
 
 // A ProtocolError says why the input is not RESP. The texts are Redis's.
@@ -49,8 +48,6 @@ type Reader struct {
 	src io.Reader
 	lim Limits
 	err error // the first protocol error; it stays
-
-	released bool // the buffer was given back
 
 	buf     []byte
 	start   int // of the current command
@@ -97,7 +94,7 @@ func (r *Reader) makeRoom() {
 	case len(rest) == 0 && cap(r.buf) > maxBufferBytes:
 		r.buf = make([]byte, 0, maxBufferBytes)
 	case full && (cap(r.buf) < maxBufferBytes || len(rest) > cap(r.buf)/2):
-		grown := make([]byte, len(rest), r.grow())
+		grown := make([]byte, len(rest), max(2*cap(r.buf), minBufferBytes))
 		copy(grown, rest)
 		r.buf = grown
 	case r.start > 0:
@@ -107,29 +104,6 @@ func (r *Reader) makeRoom() {
 	r.scanned -= r.start
 	r.start = 0
 }
-
-// grow returns the size of the buffer that comes after one that is full.
-func (r *Reader) grow() int {
-	switch {
-	case cap(r.buf) > 0:
-		return 2 * cap(r.buf)
-	case r.released:
-		return idleBufferBytes
-	}
-	return minBufferBytes
-}
-
-// Release gives the buffer back if there is nothing in it. The next Fill makes do with
-// a small one.
-func (r *Reader) Release() {
-	if r.start < len(r.buf) {
-		return
-	}
-	*r = Reader{src: r.src, lim: r.lim, err: r.err, size: -1, released: true}
-}
-
-// Held returns the bytes of memory that the Reader has.
-func (r *Reader) Held() int { return cap(r.buf) }
 
 // Next returns the next command that is in the buffer, name first, or nil if
 // there is no whole one. Its arguments lie in the buffer: they are valid until
