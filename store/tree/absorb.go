@@ -40,10 +40,10 @@ func (t *Tree) absorb(id pagemeta.PageID, n *node) fit {
 	for i := len(list) - 1; i >= 0; i-- { // the oldest first
 		switch f := n.take(list[i]); f {
 		case inserted:
-			t.keys.Add(1)
+			t.counts.add(list[i].Key, 1)
 		case replaced:
 			if list[i].Value == nil {
-				t.keys.Add(-1)
+				t.counts.add(list[i].Key, -1)
 			}
 		case full, broken:
 			return f
@@ -84,7 +84,7 @@ func (t *Tree) takeIn(c *change, leaf pagemeta.PageID) bool {
 		if !c.give(&old) {
 			return false
 		}
-		c.keys += more
+		c.count(list[i].Key, more)
 	}
 	c.taken = leaf
 	return true

@@ -26,7 +26,7 @@ type change struct {
 	gives  []Extent        // of values that are no more
 	cursor int             // where alloc goes on
 	height int             // of the tree after the change; 0: as it was
-	keys   int             // by how many there are more after it
+	counts []delta         // of keys
 	taken  pagemeta.PageID // the leaf that takes in the changes beside it; 0: none
 	end    int             // pages of the file after the change; 0: as many as it takes
 
@@ -48,7 +48,22 @@ func (c *change) reset(op *Op) {
 	c.writes, c.allocs, c.frees = c.writes[:0], c.allocs[:0], c.frees[:0]
 	c.drops = c.drops[:0]
 	c.takes, c.gives = c.takes[:0], c.gives[:0]
-	c.height, c.keys, c.taken, c.end = 0, 0, 0, 0
+	c.counts = c.counts[:0]
+	c.height, c.taken, c.end = 0, 0, 0
+}
+
+// A delta says how many keys more an owner has after a change.
+type delta struct {
+	slot, gen byte
+	keys      int
+}
+
+// count notes that there are so many more keys of the owner of key.
+func (c *change) count(key []byte, keys int) {
+	if keys != 0 {
+		slot, gen := owner(key)
+		c.counts = append(c.counts, delta{slot, gen, keys})
+	}
 }
 
 // write adds page id to the change and returns the image to fill.
@@ -148,7 +163,9 @@ func (t *Tree) tryChange(op *Op, p plan) (next step, trap pagemeta.Trap) {
 	t.commitDrops(c)
 	t.commitSpace(c)
 	t.commitExtents(c)
-	t.keys.Add(int64(c.keys))
+	for _, d := range c.counts {
+		t.counts.addTo(d.slot, d.gen, d.keys)
+	}
 	if c.height > 0 {
 		t.levels.Store(int32(c.height))
 	}

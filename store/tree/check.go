@@ -23,7 +23,7 @@ type Report struct {
 // Check reads the whole tree and compares it with itself: keys in order and
 // between those of their parents, levels, heads and prefixes right, cells inside
 // their page and not over each other, each page reached once and marked as used,
-// no other page marked, and as many keys as are counted. Long values it hands to
+// no other page marked, and as many keys of each slot as are counted. Long values it hands to
 // value, which may be nil. The caller has closed the gate: nothing changes
 // meanwhile. Its first finding, or that of value, is the error, which wraps
 // ErrDamaged unless a page could not be read.
@@ -37,8 +37,8 @@ func (t *Tree) Check(ctx context.Context, value func(Ref) error) (Report, error)
 	if err := ck.subtree(Root, -1, nil, nil); err != nil {
 		return ck.Report, err
 	}
-	if ck.Keys != t.Len() {
-		return ck.Report, fmt.Errorf("%w: %d keys in the tree, %d counted", ErrDamaged, ck.Keys, t.Len())
+	if err := ck.counts(); err != nil {
+		return ck.Report, err
 	}
 	if inner := t.State().Inner; ck.Inner != uint64(inner) {
 		return ck.Report, fmt.Errorf("%w: %d inner nodes in the tree, %d counted", ErrDamaged, ck.Inner, inner)
@@ -56,6 +56,8 @@ type checker struct {
 	value   func(Ref) error
 	seen    pageSet
 	reached int // pages in seen
+	slots   [MaxSlots]SlotState
+	dead    uint64
 }
 
 // reach notes that something leads to n pages from id on. It returns false if one
@@ -134,6 +136,9 @@ func (ck *checker) subtree(id pagemeta.PageID, level int, lo, hi []byte) error {
 	if level == 0 {
 		ck.Leaves++
 		ck.Keys += uint64(len(r.entries))
+		for i := range r.entries {
+			ck.count(r.entries[i].key)
+		}
 		return ck.longValues(id, &r)
 	}
 	ck.Inner++
@@ -148,6 +153,29 @@ func (ck *checker) subtree(id pagemeta.PageID, level int, lo, hi []byte) error {
 		if err := ck.subtree(child, level-1, from, to); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// count counts a key.
+func (ck *checker) count(key []byte) {
+	slot, gen := owner(key)
+	if uint32(gen) != ck.t.counts.slots[slot].gen.Load() {
+		ck.dead++
+		return
+	}
+	ck.slots[slot].Keys++
+}
+
+// counts compares the keys that were found with those that are counted.
+func (ck *checker) counts() error {
+	for slot, found := range ck.slots {
+		if have := ck.t.Slot(byte(slot)); have.Keys != found.Keys {
+			return fmt.Errorf("%w: slot %d: %d keys in the tree, %d counted", ErrDamaged, slot, found.Keys, have.Keys)
+		}
+	}
+	if dead := ck.t.Dead(); dead != ck.dead {
+		return fmt.Errorf("%w: %d dead keys in the tree, %d counted", ErrDamaged, ck.dead, dead)
 	}
 	return nil
 }

@@ -197,7 +197,6 @@ func (t *Tree) planEdge(c *change, k *cut) step {
 	if k.deleted == 0 && c.taken == 0 {
 		return done
 	}
-	c.keys -= k.deleted
 	sparse, s := t.planLeaf(c, &k.trail, v, -1)
 	if sparse {
 		k.sparse = 0
@@ -226,6 +225,7 @@ func (c *change) cutRun(k *cut) bool {
 			continue
 		}
 		c.gives = append(c.gives, extents...)
+		c.count(e.key, -1)
 		k.deleted++
 	}
 	r.entries = append(kept, r.entries[at:]...)

@@ -181,7 +181,7 @@ func TestDeleteRange(t *testing.T) {
 				}
 				r.deleteRange(nil, nil, 100)
 				r.compare()
-				if s := r.tr.State(); s.Used != 3 || s.Keys != 0 || s.Values != 0 || s.Inner != 0 {
+				if s := r.tr.State(); s.Used != 3 || r.tr.Len() != 0 || s.Values != 0 || s.Inner != 0 {
 					t.Errorf("emptied: %+v", s)
 				}
 			})

@@ -103,9 +103,25 @@ func (t *Tree) planDrop(c *change, k *cut, id pagemeta.PageID, inside bool) (who
 	c.drops = append(c.drops, drop{id, v})
 	c.frees = append(c.frees, id)
 	c.gives = append(c.gives, extents...)
-	c.keys -= n.count()
 	k.deleted += keys
-	return true, t.believe(id, v, true)
+	return true, t.believe(id, v, c.uncount(n))
+}
+
+// uncount notes that the keys of a sane leaf are gone. It returns false if one of them is
+// out of bounds.
+func (c *change) uncount(n *node) bool {
+	if prefix := n.prefix(); len(prefix) >= OwnerBytes {
+		c.count(prefix, -n.count())
+		return true
+	}
+	for i := range n.count() {
+		key, ok := n.keyAt(i)
+		if !ok {
+			return false
+		}
+		c.count(key, -1)
+	}
+	return true
 }
 
 // holdsAll tells whether all keys of a leaf are in the range, as far as they can be read.

@@ -99,13 +99,11 @@ func (p *picture) spoil(patches []byte) {
 			le.PutUint32(b[0:], p.state.Pages)
 			le.PutUint32(b[4:], p.state.Used)
 			le.PutUint32(b[8:], p.state.Inner)
-			le.PutUint64(b[12:], p.state.Keys)
+			le.PutUint64(b[12:], p.state.Dead)
 			le.PutUint32(b[20:], p.state.Values)
 			copy(b[at%len(b):], value)
-			p.state = State{
-				Pages: le.Uint32(b[0:]), Used: le.Uint32(b[4:]), Inner: le.Uint32(b[8:]),
-				Keys: le.Uint64(b[12:]), Values: le.Uint32(b[20:]),
-			}
+			p.state.Pages, p.state.Used, p.state.Inner = le.Uint32(b[0:]), le.Uint32(b[4:]), le.Uint32(b[8:])
+			p.state.Dead, p.state.Values = le.Uint64(b[12:]), le.Uint32(b[20:])
 			continue
 		}
 		page := &p.pages[int(patches[0])%len(p.pages)]

@@ -11,9 +11,10 @@ func (t *Tree) PutLong(op *Op, key []byte, ref Ref) (existed bool, err error) {
 
 // deleteLong is Delete for a key that has a long value, whose pages it gives back.
 func (t *Tree) deleteLong(op *Op, key []byte) error {
-	sparse, err := t.layAnew(op, key, func(c *change) (at, more int, ok bool) {
+	sparse, err := t.layAnew(op, key, func(c *change) (at int, ok bool) {
 		more, old := c.runs[0].make(Change{Key: key})
-		return -1, more, c.give(&old)
+		c.count(key, more)
+		return -1, c.give(&old)
 	})
 	if err == nil && sparse {
 		_ = t.merge(op, key) // as in Delete

@@ -142,7 +142,7 @@ func TestLong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if s := tr.State(); s.Values != 0 || s.Keys != 0 || tr.mu.space.holding != 0 || len(tr.mu.space.held) != 0 {
+		if s := tr.State(); s.Values != 0 || tr.Len() != 0 || tr.mu.space.holding != 0 || len(tr.mu.space.held) != 0 {
 			t.Errorf("emptied: %+v, %d pages held", s, tr.mu.space.holding)
 		}
 	})

@@ -67,8 +67,9 @@ const (
 	// room is what slots, cells and prefix of a node share.
 	room = nodeBytes - slotsAt
 
-	// MaxKeyBytes is the longest key.
-	MaxKeyBytes = 1024
+	// MaxKeyBytes is the longest key. Those of users have 1024 bytes at most: the rest
+	// is for what the store puts before them.
+	MaxKeyBytes = 1040
 	// MaxEntryBytes is the most that a key and its value may have together: an
 	// entry alone fits a leaf. A value that has more is a long one.
 	MaxEntryBytes = room - slotBytes - leafCellBytes

@@ -18,13 +18,13 @@ func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
 
 // putEntry puts e into its leaf, laid out anew; takes are pages that are in use then.
 func (t *Tree) putEntry(op *Op, e entry, takes []Extent) (existed bool, err error) {
-	_, err = t.layAnew(op, e.key, func(c *change) (at, more int, ok bool) {
+	_, err = t.layAnew(op, e.key, func(c *change) (at int, ok bool) {
 		c.takes = append(c.takes, takes...)
 		at, old, found := c.runs[0].put(e)
 		if existed = found; !found {
-			more = 1
+			c.count(e.key, 1)
 		}
-		return at, more, c.give(&old)
+		return at, c.give(&old)
 	})
 	return existed, err
 }
@@ -33,15 +33,14 @@ func (t *Tree) putEntry(op *Op, e entry, takes []Extent) (existed bool, err erro
 func (t *Tree) settle(op *Op, key []byte) error {
 	op.merges = true
 	defer func() { op.merges = false }()
-	_, err := t.layAnew(op, key, func(*change) (at, more int, ok bool) { return -1, 0, true })
+	_, err := t.layAnew(op, key, func(*change) (at int, ok bool) { return -1, true })
 	return err
 }
 
 // layAnew lays the leaf of key out anew, with the changes beside it, and what do does
-// to its run: at is where it has put a key, or -1, more by how many keys there are more,
-// ok is false if an entry is damaged. sparse tells that the leaf should be merged with a
-// neighbour.
-func (t *Tree) layAnew(op *Op, key []byte, do func(c *change) (at, more int, ok bool)) (sparse bool, err error) {
+// to its run: at is where it has put a key, or -1, ok is false if an entry is damaged.
+// sparse tells that the leaf should be merged with a neighbour.
+func (t *Tree) layAnew(op *Op, key []byte, do func(c *change) (at int, ok bool)) (sparse bool, err error) {
 	err = t.restructure(op, func(c *change) step {
 		var tr trail
 		if s := t.trailTo(key, &tr); s != done {
@@ -53,11 +52,10 @@ func (t *Tree) layAnew(op *Op, key []byte, do func(c *change) (at, more int, ok 
 			return s
 		}
 		in := t.takeIn(c, leaf)
-		at, more, ok := do(c)
+		at, ok := do(c)
 		if !in || !ok {
 			return step{kind: damaged, page: leaf}
 		}
-		c.keys += more
 		sparse, s = t.planLeaf(c, &tr, v, at)
 		return s
 	})

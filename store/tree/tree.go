@@ -3,6 +3,7 @@ package tree
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -36,8 +37,8 @@ const maxHeight = 32
 // use; those that change the tree are called inside the flusher's gate, with the
 // credits of Credits reserved, and for one key by one goroutine at a time.
 type Tree struct {
-	pages *pagemeta.Table
-	keys  atomic.Int64
+	pages  *pagemeta.Table
+	counts counts
 
 	// moves counts structure changes, each before it shows. Who has followed a
 	// pointer that one of them has changed may come to a page that cannot be read
@@ -74,26 +75,39 @@ type State struct {
 	Used   uint32 // pages in use
 	Inner  uint32 // of these, inner nodes
 	Values uint32 // of these, pages of long values
-	Keys   uint64
+	Dead   uint64 // keys that are of no current generation
+	Slots  [MaxSlots]SlotState
+}
+
+// keys is the number of all keys, or more than there can be.
+func (s *State) keys() uint64 {
+	n := s.Dead
+	for i := range s.Slots {
+		if s.Slots[i].Expiring > s.Slots[i].Keys || s.Slots[i].Keys > math.MaxInt64/MaxSlots {
+			return math.MaxInt64
+		}
+		n += s.Slots[i].Keys
+	}
+	return n
 }
 
 // sound tells whether there can be a tree with these numbers.
-func (s State) sound() bool {
+func (s *State) sound() bool {
 	return s.Pages > uint32(Root) && s.Used <= s.Pages && uint64(s.Inner)+uint64(s.Values) < uint64(s.Used) &&
-		s.Keys <= uint64(s.Used)*maxSlots
+		s.Dead <= math.MaxInt64/2 && s.keys() <= uint64(s.Used)*maxSlots
 }
 
 // Open returns the tree that had state s.
 func Open(pages *pagemeta.Table, s State) (*Tree, error) {
 	if !s.sound() {
 		return nil, fmt.Errorf("%w: %d pages, %d in use, %d of them inner nodes, %d of long values, %d keys",
-			ErrDamaged, s.Pages, s.Used, s.Inner, s.Values, s.Keys)
+			ErrDamaged, s.Pages, s.Used, s.Inner, s.Values, s.keys())
 	}
 	if int(s.Pages) > pages.Pages {
 		return nil, fmt.Errorf("%d pages, room for %d: %w", s.Pages, pages.Pages, ErrFull)
 	}
 	t := &Tree{pages: pages}
-	t.keys.Store(int64(s.Keys))
+	t.counts.set(&s)
 	t.mu.space.init(pages.Pages, s)
 	return t, t.restructure(&Op{}, t.planOpen)
 }
@@ -102,18 +116,19 @@ func Open(pages *pagemeta.Table, s State) (*Tree, error) {
 func (t *Tree) State() State {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := &t.mu.space
-	return State{
-		Pages:  uint32(s.pages),
-		Used:   uint32(s.used),
-		Inner:  uint32(s.inner),
-		Values: uint32(s.values),
-		Keys:   uint64(t.keys.Load()),
+	space := &t.mu.space
+	s := State{
+		Pages:  uint32(space.pages),
+		Used:   uint32(space.used),
+		Inner:  uint32(space.inner),
+		Values: uint32(space.values),
 	}
+	t.counts.state(&s)
+	return s
 }
 
-// Len returns the number of keys.
-func (t *Tree) Len() uint64 { return uint64(t.keys.Load()) }
+// Len returns the number of keys, dead ones among them.
+func (t *Tree) Len() uint64 { return t.counts.all() }
 
 // Found says what Get has found.
 type Found uint8
@@ -301,7 +316,7 @@ func (t *Tree) Put(op *Op, key, value []byte) (existed bool, err error) {
 			return t.putAnew(op, key, value)
 		case next == done:
 			if f == inserted {
-				t.keys.Add(1)
+				t.counts.add(key, 1)
 			}
 			return f == replaced, nil
 		}
@@ -379,7 +394,7 @@ func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 			continue
 		case next == done:
 			if f == replaced {
-				t.keys.Add(-1)
+				t.counts.add(key, -1)
 			}
 			if sparse {
 				// The key is gone whether or not the leaf can be merged; one
