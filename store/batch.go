@@ -29,14 +29,19 @@ import (
 //	| op  | key length | value length | value id | key |   op 3: put a value that
 //	+-----+------------+--------------+----------+-----+   the log has before it
 //
-// op is a byte, the lengths are unsigned varints, the id has 8 bytes.
+// op is a byte, the lengths are unsigned varints, the id has 8 bytes. The key is the
+// tree's, see Keyspace; its generation is put in when the batch is applied.
 type Batch struct {
 	data  []byte
+	ks    *Keyspace   // that Put and Delete write to; nil: the default one
+	uses  []*Keyspace // all but the default one
 	n     int
 	puts  int // counted when it is applied
 	found int
 
-	tx      *Tx          // if it is one's, what that has read must still be so
+	tx       *Tx    // if it is one's, what that has read must still be so
+	renewals uint64 // spaces.renewals as of claim
+
 	op      tree.Op      // while it is being applied
 	stripes []uint16     // of its keys, sorted, while it is being applied
 	inTree  int          // bytes of it that go into leaves
@@ -57,9 +62,9 @@ func (b *Batch) Put(key, value []byte) error {
 		return err
 	}
 	b.data = append(b.data, opPut)
-	b.data = binary.AppendUvarint(b.data, uint64(len(key)))
-	b.data = binary.AppendUvarint(b.data, uint64(len(value)))
-	b.data = append(b.data, key...)
+	b.appendLength(tree.OwnerBytes + len(key))
+	b.appendLength(len(value))
+	b.appendKey(key)
 	b.data = append(b.data, value...)
 	b.n++
 	return nil
@@ -72,8 +77,8 @@ func (b *Batch) Delete(key []byte) error {
 		return err
 	}
 	b.data = append(b.data, opDelete)
-	b.data = binary.AppendUvarint(b.data, uint64(len(key)))
-	b.data = append(b.data, key...)
+	b.appendLength(tree.OwnerBytes + len(key))
+	b.appendKey(key)
 	b.n++
 	return nil
 }
@@ -81,11 +86,67 @@ func (b *Batch) Delete(key []byte) error {
 // putLong sets key to v, which the log has.
 func (b *Batch) putLong(key []byte, v *longValue) {
 	b.data = append(b.data, opPutLong)
-	b.data = binary.AppendUvarint(b.data, uint64(len(key)))
-	b.data = binary.AppendUvarint(b.data, uint64(v.ref.Bytes))
+	b.appendLength(tree.OwnerBytes + len(key))
+	b.appendLength(v.ref.Bytes)
 	b.data = le.AppendUint64(b.data, v.ref.ID)
-	b.data = append(b.data, key...)
+	b.appendKey(key)
 	b.n++
+}
+
+func (b *Batch) appendLength(n int) { b.data = binary.AppendUvarint(b.data, uint64(n)) }
+
+// appendKey appends the tree's key for key, but for the generation.
+func (b *Batch) appendKey(key []byte) {
+	slot := byte(mainSlot)
+	if b.ks != nil {
+		slot = b.ks.slot
+	}
+	b.data = append(append(b.data, slot, 0), key...)
+}
+
+// Use has later writes of the Batch go to ks; nil is the default keyspace, which is
+// also used before the first Use, and after Reset. A Batch with a keyspace of another
+// store, or one that is dropped before it is applied, fails with ErrNoKeyspace.
+func (b *Batch) Use(ks *Keyspace) {
+	b.ks = ks
+	if ks != nil && !slices.Contains(b.uses, ks) {
+		b.uses = append(b.uses, ks)
+	}
+}
+
+// begin is Reset and Use.
+func (b *Batch) begin(ks *Keyspace) {
+	b.Reset()
+	b.Use(ks)
+}
+
+// claim puts the generations that its keyspaces have now into the keys of b. They stay
+// that as long as spaces.renewals does.
+func (b *Batch) claim(db *DB) error {
+	b.renewals = db.spaces.renewals.Load()
+	for _, ks := range b.uses {
+		if _, err := ks.generation(); err != nil || ks.db != db {
+			return ErrNoKeyspace
+		}
+	}
+	for rest := b.data; len(rest) > 0; {
+		w, more, err := nextWrite(rest)
+		if err != nil {
+			return err
+		}
+		w.key[1] = db.tree.Gen(w.key[0])
+		rest = more
+	}
+	return nil
+}
+
+// claimAgain is claim if it is needed. Inside the gate, where it is called, generations
+// stay what they are.
+func (b *Batch) claimAgain(db *DB) error {
+	if db.spaces.renewals.Load() == b.renewals {
+		return nil
+	}
+	return b.claim(db)
 }
 
 // checkEntry tells whether there may be a key and a value of these lengths.
@@ -110,14 +171,18 @@ func (b *Batch) check(key, value int) error {
 	if err := checkEntry(key, int64(value)); err != nil {
 		return err
 	}
-	if len(b.data)+key+value+2*binary.MaxVarintLen32+1 > MaxBatchBytes {
+	if len(b.data)+tree.OwnerBytes+key+value+2*binary.MaxVarintLen32+1 > MaxBatchBytes {
 		return fmt.Errorf("batch of %d bytes, value of %d: %w: the limit is %d", len(b.data), value, ErrTooLarge, MaxBatchBytes)
 	}
 	return nil
 }
 
 // Reset empties the Batch.
-func (b *Batch) Reset() { b.data, b.n, b.found, b.op.Found = b.data[:0], 0, 0, false }
+func (b *Batch) Reset() {
+	b.data, b.n, b.found, b.op.Found = b.data[:0], 0, 0, false
+	clear(b.uses)
+	b.ks, b.uses = nil, b.uses[:0]
+}
 
 // Len returns the number of writes.
 func (b *Batch) Len() int { return b.n }
@@ -143,7 +208,7 @@ type write struct {
 
 // isLong tells whether the value does not go into the leaf.
 func (w *write) isLong() bool {
-	return w.op == opPutLong || w.op == opPut && len(w.value) > MaxEntryBytes-len(w.key)
+	return w.op == opPutLong || w.op == opPut && len(w.value) > tree.MaxEntryBytes-len(w.key)
 }
 
 // nextWrite parses the first write of data and returns what follows it. data may
@@ -152,7 +217,7 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 	op := data[0]
 	key, n := binary.Uvarint(data[1:])
 	at := 1 + n
-	if n <= 0 || key == 0 || key > MaxKeyBytes || op < opPut || op > opPutLong {
+	if n <= 0 || key <= tree.OwnerBytes || key > tree.MaxKeyBytes || op < opPut || op > opPutLong {
 		return w, nil, fmt.Errorf("%w: batch: operation %d, key of %d bytes", ErrCorrupt, op, key)
 	}
 	var value uint64
@@ -178,6 +243,9 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 	}
 	mid := at + int(key)
 	w.key, w.value = data[at:mid:mid], data[mid:end:end]
+	if slot := w.key[0]; slot >= tree.MaxSlots || slot != systemSlot && key > tree.OwnerBytes+MaxKeyBytes {
+		return w, nil, fmt.Errorf("%w: batch: slot %d, key of %d bytes", ErrCorrupt, slot, key)
+	}
 	return w, data[end:], nil
 }
 

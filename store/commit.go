@@ -34,36 +34,6 @@ const (
 
 var batches = sync.Pool{New: func() any { return new(Batch) }}
 
-// Put sets key to value. Key and value may be used again when it returns. A value
-// of more than 250 KiB goes to the disk in pieces, before the write itself, and
-// takes a place as in PutReader.
-// Errors: ErrEmptyKey, ErrTooLarge, ErrFull, ErrReadOnly, ErrStopped, ErrClosed.
-func (db *DB) Put(key, value []byte, d Durability) error {
-	if len(value) > db.opts.pieceBytes {
-		return db.putLong(context.Background(), key, value, d)
-	}
-	b := batches.Get().(*Batch)
-	defer batches.Put(b)
-	b.Reset()
-	if err := b.Put(key, value); err != nil {
-		return err
-	}
-	_, err := db.Apply(b, d)
-	return err
-}
-
-// Delete removes key; it is no error if there is no such key. Errors as for Put.
-func (db *DB) Delete(key []byte, d Durability) error {
-	b := batches.Get().(*Batch)
-	defer batches.Put(b)
-	b.Reset()
-	if err := b.Delete(key); err != nil {
-		return err
-	}
-	_, err := db.Apply(b, d)
-	return err
-}
-
 // Apply makes the writes of b, all or none, and returns the LSN after them.
 // Errors as for Put; with one of ErrStopped the writes may or may not be found
 // after the next Open, all or none.
@@ -119,6 +89,9 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 	if err := db.writable(); err != nil { // 1
 		return 0, err
 	}
+	if err := b.claim(db); err != nil {
+		return 0, err
+	}
 	if err := b.collectStripes(db); err != nil {
 		return 0, err
 	}
@@ -154,6 +127,10 @@ func (db *DB) tryCommit(ctx context.Context, b *Batch, dirty, grow int) (lsn LSN
 	shard := uint64(b.stripes[0])
 	grant, err := db.begin(ctx, dirty, shard) // 2, 3
 	if err != nil {
+		return 0, err
+	}
+	if err := b.claimAgain(db); err != nil {
+		db.flusher.End(grant, shard)
 		return 0, err
 	}
 	db.lock(b.stripes) // 4
@@ -274,14 +251,14 @@ func (db *DB) waited(err error) error {
 // stripes is the number of locks that keys share.
 const stripes = 1024
 
-// hash is that of a key, for its lock.
+// hash is that of a user's key, for its lock: the same in all keyspaces.
 func (db *DB) hash(key []byte) uint64 { return maphash.Bytes(db.seed, key) }
 
 // stripeOf returns the lock of a key with this hash.
 func stripeOf(hash uint64) uint16 { return uint16(hash % stripes) }
 
-// stripe returns the lock of key.
-func (db *DB) stripe(key []byte) uint16 { return stripeOf(db.hash(key)) }
+// stripe returns the lock of key, a key of the tree.
+func (db *DB) stripe(key []byte) uint16 { return stripeOf(db.hash(key[tree.OwnerBytes:])) }
 
 // lock takes the locks of keys, which are sorted: two batches never wait for
 // each other. While it is held nobody else writes these keys, so that their

@@ -145,7 +145,7 @@ func (db *DB) copyValue(v *longValue, old tree.Ref) error {
 
 // hasRef tells whether key has the long value that ref leads to.
 func (db *DB) hasRef(key, ref []byte) (bool, error) {
-	var now [MaxEntryBytes]byte
+	var now [tree.MaxEntryBytes]byte
 	raw, found, err := db.tree.Get(now[:0], key)
 	return found == tree.Long && string(raw) == string(ref), db.readError(err)
 }

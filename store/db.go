@@ -33,7 +33,8 @@ type DB struct {
 	claims  [stripes]sync.Mutex // of the keys that calls of Modify name
 	wide    atomic.Int64        // commits of several writes that are being made
 
-	open openValues // long ones that are being written
+	open   openValues // long ones that are being written
+	spaces spaces
 
 	super     superblock    // as last written; changed with the gate closed
 	cutLSN    atomic.Uint64 // of the last round that began
@@ -62,6 +63,7 @@ func Open(dir string, o *Options) (*DB, error) {
 	}
 	db := &DB{dir: dir, opts: opts, seed: maphash.MakeSeed()}
 	db.open.init()
+	db.spaces.init(db)
 	if err := db.openFiles(); err != nil {
 		_ = db.release() // what it finds follows from err
 		return nil, fmt.Errorf("open %s: %w", dir, disk.NoSpace(err))
@@ -227,6 +229,7 @@ func (db *DB) loadSuper() error {
 		return &disk.CorruptError{File: filepath.Join(db.dir, "data"), Err: err}
 	}
 	db.known, db.knownLong = db.super.through, db.super.tree.Values
+	db.spaces.born = db.super.born
 	return db.opts.fits(int64(db.super.tree.Pages))
 }
 
@@ -295,7 +298,7 @@ func (db *DB) cut() (flusher.Cut, error) {
 	at := flusher.Cut{Through: db.reached()}
 	at.From = db.tree.Oldest(at.Through)
 	s := db.super
-	s.lsn, s.tree = at.From, db.tree.State()
+	s.lsn, s.tree, s.born = at.From, db.tree.State(), db.spaces.born
 	s.through = max(s.through, at.Through) // not yet reached again, in a recovery
 	at.Pages = db.tree.End()
 	db.cutLSN.Store(at.From)
@@ -317,23 +320,12 @@ func (db *DB) reached() uint64 {
 	return uint64(db.log.Appended())
 }
 
-// Get returns the value of key, in memory of its own, or ErrNotFound. Of a long
-// value GetRange returns a part.
-func (db *DB) Get(key []byte) ([]byte, error) { return db.AppendGet([]byte{}, key) }
-
-// AppendGet appends the value of key to dst and returns it; it allocates nothing
-// if dst has room. Without such a key it returns dst and ErrNotFound. It takes
-// no lock, and sees a write from when it was made, be it durable or not.
-func (db *DB) AppendGet(dst, key []byte) ([]byte, error) {
-	return db.appendRange(dst, key, 0, wholeValue)
-}
-
-// Has tells whether key is there. It reads nothing of a long value.
-func (db *DB) Has(key []byte) (bool, error) {
+// has is Keyspace.Has of a key of the tree.
+func (db *DB) has(key []byte) (bool, error) {
 	if db.closed.Load() {
 		return false, ErrClosed
 	}
-	var buf [MaxEntryBytes]byte
+	var buf [tree.MaxEntryBytes]byte
 	_, found, err := db.find(buf[:0], key)
 	if db.closed.Load() {
 		return false, ErrClosed
@@ -350,15 +342,6 @@ func (db *DB) readError(err error) error {
 		return &disk.CorruptError{File: filepath.Join(db.dir, "data"), Err: err}
 	}
 	return err
-}
-
-// Len returns the number of keys. It waits until writes that are kept beside leaves
-// that are not in memory have come to them: that may take long in a store that is
-// much larger than memory and is being written. Metrics.Keys does not wait. Writes beside a
-// leaf that cannot be read are not counted.
-func (db *DB) Len() uint64 {
-	_ = db.merge(context.Background())
-	return db.tree.Len()
 }
 
 // Checkpoint returns when all that was written before the call is in the data

@@ -47,6 +47,14 @@ var (
 	// files in it than a store's.
 	ErrNotStore = errors.New("not a faultline store")
 
+	// ErrNoKeyspace is wrapped by the error for a keyspace that is not there, or that
+	// was dropped.
+	ErrNoKeyspace = kv.ErrNoKeyspace
+
+	// ErrTooManyKeyspaces is wrapped by the error for one keyspace more than
+	// MaxKeyspaces.
+	ErrTooManyKeyspaces = errors.New("too many keyspaces")
+
 	// ErrCorrupt is wrapped by every error about bytes on disk that no crash can
 	// explain; the text has file and offset. A torn end of the log is not one:
 	// Open cuts it off.

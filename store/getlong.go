@@ -15,21 +15,21 @@ import (
 // GetRange returns n bytes of the value of key, from offset on, in memory of its own:
 // fewer where the value ends before. Of a long value only the pages with these bytes
 // are read. Errors as for Get; offset and n must not be negative.
-func (db *DB) GetRange(key []byte, offset, n int64) ([]byte, error) {
-	return db.AppendGetRange([]byte{}, key, offset, n)
+func (ks *Keyspace) GetRange(key []byte, offset, n int64) ([]byte, error) {
+	return ks.AppendGetRange([]byte{}, key, offset, n)
 }
 
 // AppendGetRange is GetRange that appends to dst. A value that is written at the same
 // time is read as it was or as it is then, never as a mixture. With an error it
 // returns dst.
-func (db *DB) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error) {
+func (ks *Keyspace) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	if offset < 0 || n < 0 {
 		return dst, fmt.Errorf("range of %d bytes from %d on", n, offset)
 	}
-	return db.appendRange(dst, key, offset, n)
+	return ks.appendRange(dst, key, offset, n)
 }
 
-// appendRange is AppendGetRange.
+// appendRange is AppendGetRange of a key of the tree.
 func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	if db.closed.Load() {
 		return dst, ErrClosed
@@ -61,7 +61,7 @@ func part(value []byte, offset, n int64) []byte {
 // It reads without a lock. Pages of a value that is there are not written to, so
 // whatever is wrong with them is no error if the key has another value by now.
 func (db *DB) readLong(dst, key, ref []byte, offset, n int64) ([]byte, error) {
-	var again [MaxEntryBytes]byte
+	var again [tree.MaxEntryBytes]byte
 	for {
 		r, err := db.parseRef(ref)
 		if err != nil {

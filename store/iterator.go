@@ -30,11 +30,14 @@ type IterOptions struct {
 // goroutine at a time. It has one long value in memory, the one that it is at: a
 // move reads it, unless the options say KeysOnly.
 type Iterator struct {
-	db    *DB
+	ks    *Keyspace
 	c     *tree.Cursor
 	o     IterOptions
 	valid bool
 	err   error
+
+	lower, upper []byte // keys of the tree: the bounds of o, in a generation of ks
+	seek         []byte // memory for a key of the tree
 
 	long  bool   // the value is, or was when the cursor came: value and size say what it is
 	value []byte // nil if it was not read
@@ -43,11 +46,14 @@ type Iterator struct {
 
 // NewIterator returns an iterator that is at no key yet. Nil options are no
 // bounds.
-func (db *DB) NewIterator(o *IterOptions) (*Iterator, error) {
-	if err := db.usable(); err != nil {
+func (ks *Keyspace) NewIterator(o *IterOptions) (*Iterator, error) {
+	if err := ks.db.usable(); err != nil {
 		return nil, err
 	}
-	it := &Iterator{db: db, c: db.tree.NewCursor()}
+	if _, err := ks.generation(); err != nil {
+		return nil, err
+	}
+	it := &Iterator{ks: ks, c: ks.db.tree.NewCursor()}
 	if o != nil {
 		it.o = IterOptions{slices.Clone(o.Lower), slices.Clone(o.Upper), o.KeysOnly}
 	}
@@ -60,33 +66,79 @@ func (it *Iterator) First() bool { return it.SeekGE(it.o.Lower) }
 
 // Last goes to the last key.
 func (it *Iterator) Last() bool {
-	if it.o.Upper == nil {
-		return it.check(it.c.Last(), (*tree.Cursor).Prev)
-	}
-	return it.check(it.c.SeekLT(it.o.Upper), (*tree.Cursor).Prev)
+	return it.bound() && it.check(it.c.SeekLT(it.upper), (*tree.Cursor).Prev)
 }
 
 // SeekGE goes to the first key that is not less than key.
 func (it *Iterator) SeekGE(key []byte) bool {
-	if bytes.Compare(key, it.o.Lower) < 0 {
-		key = it.o.Lower
-	}
-	return it.check(it.c.SeekGE(key), (*tree.Cursor).Next)
+	return it.bound() && it.check(it.c.SeekGE(it.clip(key)), (*tree.Cursor).Next)
 }
 
 // SeekLT goes to the last key that is less than key.
 func (it *Iterator) SeekLT(key []byte) bool {
-	if it.o.Upper != nil && bytes.Compare(key, it.o.Upper) > 0 {
-		key = it.o.Upper
-	}
-	return it.check(it.c.SeekLT(key), (*tree.Cursor).Prev)
+	return it.bound() && it.check(it.c.SeekLT(it.clip(key)), (*tree.Cursor).Prev)
 }
 
 // Next goes to the next key. On an iterator that is at none it does nothing.
-func (it *Iterator) Next() bool { return it.valid && it.check(it.c.Next(), (*tree.Cursor).Next) }
+func (it *Iterator) Next() bool {
+	switch {
+	case !it.valid || !it.bound():
+		return false
+	case it.isMoved():
+		return it.check(it.c.SeekGE(append(it.clip(it.Key()), 0)), (*tree.Cursor).Next)
+	}
+	return it.check(it.c.Next(), (*tree.Cursor).Next)
+}
 
 // Prev goes to the key before. On an iterator that is at none it does nothing.
-func (it *Iterator) Prev() bool { return it.valid && it.check(it.c.Prev(), (*tree.Cursor).Prev) }
+func (it *Iterator) Prev() bool {
+	switch {
+	case !it.valid || !it.bound():
+		return false
+	case it.isMoved():
+		return it.check(it.c.SeekLT(it.clip(it.Key())), (*tree.Cursor).Prev)
+	}
+	return it.check(it.c.Prev(), (*tree.Cursor).Prev)
+}
+
+// bound sets the bounds for the generation that the keyspace has now. It returns false,
+// and sets the error, if it was dropped.
+func (it *Iterator) bound() bool {
+	gen, err := it.ks.generation()
+	if err != nil {
+		it.valid, it.err = false, err
+		return false
+	}
+	if it.lower != nil && it.lower[1] == gen {
+		return true
+	}
+	slot := it.ks.slot
+	it.lower = append(append(it.lower[:0], slot, gen), it.o.Lower...)
+	switch {
+	case it.o.Upper != nil:
+		it.upper = append(append(it.upper[:0], slot, gen), it.o.Upper...)
+	case gen == 255:
+		it.upper = append(it.upper[:0], slot+1)
+	default:
+		it.upper = append(it.upper[:0], slot, gen+1)
+	}
+	return true
+}
+
+// isMoved tells whether the cursor is at a key of an older generation.
+func (it *Iterator) isMoved() bool { return it.c.Key()[1] != it.lower[1] }
+
+// clip returns the tree's key for key, or the bound that it is beyond.
+func (it *Iterator) clip(key []byte) []byte {
+	it.seek = append(append(it.seek[:0], it.lower[:tree.OwnerBytes]...), key...)
+	switch {
+	case bytes.Compare(it.seek, it.lower) < 0:
+		it.seek = append(it.seek[:0], it.lower...)
+	case bytes.Compare(it.seek, it.upper) > 0:
+		it.seek = append(it.seek[:0], it.upper...)
+	}
+	return it.seek
+}
 
 // check ends a move that has come to a key, or not. A key whose long value is gone
 // by the time that it is read is passed over, with step.
@@ -94,12 +146,12 @@ func (it *Iterator) check(ok bool, step func(*tree.Cursor) bool) bool {
 	it.valid, it.err, it.long = false, nil, false
 	for ; ; ok = step(it.c) {
 		switch {
-		case it.db.closed.Load():
+		case it.ks.db.closed.Load():
 			it.err = ErrClosed
 			return false
 		case !ok:
 			if err := it.c.Err(); err != nil {
-				it.err = it.db.readError(err)
+				it.err = it.ks.db.readError(err)
 			}
 			return false
 		case !it.within(it.c.Key()):
@@ -118,19 +170,19 @@ func (it *Iterator) check(ok bool, step func(*tree.Cursor) bool) bool {
 	}
 }
 
-// within tells whether key is inside the bounds.
+// within tells whether key, one of the tree, is inside the bounds.
 func (it *Iterator) within(key []byte) bool {
-	return (it.o.Upper == nil || bytes.Compare(key, it.o.Upper) < 0) && bytes.Compare(key, it.o.Lower) >= 0
+	return bytes.Compare(key, it.upper) < 0 && bytes.Compare(key, it.lower) >= 0
 }
 
 // load reads the long value that the cursor is at.
 func (it *Iterator) load() (err error) {
 	if it.o.KeysOnly {
-		ref, err := it.db.parseRef(it.c.Value())
+		ref, err := it.ks.db.parseRef(it.c.Value())
 		it.value, it.size = nil, ref.Bytes
 		return err
 	}
-	it.value, err = it.db.readLong(it.value[:0], it.c.Key(), it.c.Value(), 0, wholeValue)
+	it.value, err = it.ks.db.readLong(it.value[:0], it.c.Key(), it.c.Value(), 0, wholeValue)
 	it.size = len(it.value)
 	return err
 }
@@ -139,7 +191,12 @@ func (it *Iterator) load() (err error) {
 func (it *Iterator) Valid() bool { return it.valid }
 
 // Key returns the key. It is valid until the next move.
-func (it *Iterator) Key() []byte { return it.c.Key() }
+func (it *Iterator) Key() []byte {
+	if key := it.c.Key(); len(key) >= tree.OwnerBytes {
+		return key[tree.OwnerBytes:]
+	}
+	return nil
+}
 
 // Value returns the value. It is valid until the next move.
 func (it *Iterator) Value() []byte {
@@ -172,13 +229,13 @@ type Item = kv.Item
 // All walks all keys in order, as an Iterator does. Key and value are valid until
 // the next turn of the loop. An error ends the walk, and comes with an empty
 // Item.
-func (db *DB) All() iter.Seq2[Item, error] { return db.Range(nil, nil) }
+func (ks *Keyspace) All() iter.Seq2[Item, error] { return ks.Range(nil, nil) }
 
 // Range walks the keys from lower on that are less than upper, in order; nil is
 // no bound. See All.
-func (db *DB) Range(lower, upper []byte) iter.Seq2[Item, error] {
+func (ks *Keyspace) Range(lower, upper []byte) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		it, err := db.NewIterator(&IterOptions{Lower: lower, Upper: upper})
+		it, err := ks.NewIterator(&IterOptions{Lower: lower, Upper: upper})
 		if err != nil {
 			yield(Item{}, err)
 			return

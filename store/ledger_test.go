@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"faultline/internal/memdisk"
+	"faultline/store/tree"
 )
 
 // A digest stands for the contents of a store: how many keys there are, and the sum
@@ -74,6 +75,7 @@ func (l *ledger) add(b *Batch) error {
 		if err != nil {
 			return err
 		}
+		w.key = w.key[tree.OwnerBytes:]
 		d.sum -= l.entries[string(w.key)]
 		delete(l.entries, string(w.key))
 		if w.op == opPut {

@@ -43,7 +43,7 @@ const (
 
 	// maxOpen is how many values may be open, so that the superblock has room for
 	// all. Who wants to stream another waits.
-	maxOpen = 24
+	maxOpen = 12
 
 	opPiece = 0x10 // a record that is no batch
 	opDrop  = 0x11

@@ -10,7 +10,8 @@ import (
 // Metrics is what a store has done since Open, and what it has now. Fields are
 // read one after the other, not at one moment.
 type Metrics struct {
-	Keys    uint64
+	Keys    uint64 // of all keyspaces; as KeyspaceMetrics.Keys
+	Spaces  []KeyspaceMetrics
 	Moved   uint64 // pages that Compact has moved
 	Pages   pagemeta.Metrics
 	Changes tree.Metrics
@@ -19,15 +20,26 @@ type Metrics struct {
 	Memory  Memory
 }
 
+// KeyspaceMetrics are of one keyspace. Writes that are kept beside leaves that are not
+// in memory are not counted yet: Keyspace.Len waits for them.
+type KeyspaceMetrics struct {
+	Name string
+	Keys uint64
+}
+
 // Metrics returns the counts.
 func (db *DB) Metrics() Metrics {
 	m := Metrics{
-		Keys:    db.tree.Len(),
 		Moved:   db.moved.Load(),
 		Pages:   db.flusher.Pages.Metrics(),
 		Changes: db.tree.Metrics(),
 		Flush:   db.flusher.Metrics(),
 		Log:     db.log.Metrics(),
+	}
+	for _, ks := range db.spaces.all() {
+		n := ks.counts()
+		m.Spaces = append(m.Spaces, KeyspaceMetrics{Name: ks.name, Keys: n.Keys})
+		m.Keys += n.Keys
 	}
 	m.Memory = db.memory(&m)
 	return m

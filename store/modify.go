@@ -28,10 +28,11 @@ var txs = sync.Pool{New: func() any { return new(Tx) }}
 //
 // ctx is as in ApplyContext, and is looked at before each call of fn. Errors as for
 // Apply.
-func (db *DB) Modify(ctx context.Context, keys [][]byte, d Durability, fn func(tx *Tx) error) (LSN, error) {
+func (ks *Keyspace) Modify(ctx context.Context, keys [][]byte, d Durability, fn func(tx *Tx) error) (LSN, error) {
 	tx := txs.Get().(*Tx)
 	defer txs.Put(tx)
-	tx.db, tx.batch.tx = db, tx
+	db := ks.db
+	tx.db, tx.home, tx.batch.tx = db, ks, tx
 	tx.claim(keys)
 	defer tx.unclaim()
 	for {
@@ -75,9 +76,13 @@ func (tx *Tx) tryRead(err error) (LSN, error) {
 	tx.batch.Reset()
 	b := &tx.batch
 	b.stripes = sorted(tx.appendStripes(b.stripes[:0]))
+	renewals := tx.db.spaces.renewals.Load()
 	tx.db.lock(b.stripes)
 	changed := tx.check()
 	tx.db.unlock(b.stripes)
+	if changed == nil && tx.db.spaces.renewals.Load() != renewals {
+		changed = errChanged // the keyspace of some of the keys only
+	}
 	if errors.Is(changed, errChanged) || err == nil {
 		err = changed
 	}
@@ -98,7 +103,7 @@ func (tx *Tx) check() error {
 		if !k.read {
 			continue
 		}
-		now, found, err := tx.db.tree.Get(tx.again[:0], k.key.of(tx.mem))
+		now, found, err := tx.db.tree.Get(tx.again[:0], tx.current(k.key.of(tx.mem)))
 		if tx.again = now; err != nil {
 			return tx.db.readError(err)
 		}
@@ -121,7 +126,7 @@ func (tx *Tx) appendStripes(dst []uint16) []uint16 {
 func (tx *Tx) claim(keys [][]byte) {
 	tx.claims = tx.claims[:0]
 	for _, key := range keys {
-		tx.claims = append(tx.claims, tx.db.stripe(key))
+		tx.claims = append(tx.claims, stripeOf(tx.db.hash(key)))
 	}
 	tx.lockClaims()
 }

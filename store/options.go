@@ -12,7 +12,7 @@ import (
 
 const (
 	// MaxKeyBytes is the longest key. The shortest has one byte.
-	MaxKeyBytes = tree.MaxKeyBytes
+	MaxKeyBytes = 1024
 
 	// MaxValueBytes is the longest value: 256 MiB.
 	MaxValueBytes = 256 << 20
@@ -20,7 +20,7 @@ const (
 	// MaxEntryBytes is the most bytes that a key and its value have together in a
 	// page of the tree. A longer value lies in pages of its own, which a read
 	// takes from the file.
-	MaxEntryBytes = tree.MaxEntryBytes
+	MaxEntryBytes = tree.MaxEntryBytes - tree.OwnerBytes
 
 	// MaxBatchBytes is the most encoded bytes of a Batch, its values among them:
 	// 32 MiB. Put and PutReader take longer values.
@@ -133,6 +133,9 @@ func (o *Options) withDefaults() (Options, error) {
 func validSegment(bytes int64) bool {
 	return bytes > 0 && bytes <= 1<<30 && bytes%pagemeta.PageBytes == 0
 }
+
+// The longest key of a user has room in a key of the tree.
+const _ = uint(tree.MaxKeyBytes - tree.OwnerBytes - MaxKeyBytes)
 
 // minCredits is enough for two operations that split every level.
 const minCredits = 256

@@ -12,13 +12,13 @@ import (
 // hundred KiB at a time. size is how many bytes that are, and no more are read; -1
 // says up to the end of r. The key has its old value until all is read.
 //
-// A value that is being read takes one of 24 places in the store; one more waits
+// A value that is being read takes one of 12 places in the store; one more waits
 // for a place until ctx ends. A value that fits a few pages takes none. ctx is looked
 // at between reads of some hundred KiB: it does not end one.
 //
 // Errors: those of Put, that of ctx, that of r, and io.ErrUnexpectedEOF if r ends
 // before size. Nothing has changed then.
-func (db *DB) PutReader(ctx context.Context, key []byte, r io.Reader, size int64, d Durability) error {
+func (ks *Keyspace) PutReader(ctx context.Context, key []byte, r io.Reader, size int64, d Durability) error {
 	if err := checkEntry(len(key), size); err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (db *DB) PutReader(ctx context.Context, key []byte, r io.Reader, size int64
 	}
 	read := int64(0)
 	next := func() (piece []byte, last bool, err error) {
-		n, err := io.ReadFull(r, (*buf)[:db.opts.pieceBytes])
+		n, err := io.ReadFull(r, (*buf)[:ks.db.opts.pieceBytes])
 		read += int64(n)
 		switch {
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
@@ -45,7 +45,7 @@ func (db *DB) PutReader(ctx context.Context, key []byte, r io.Reader, size int64
 		}
 		return (*buf)[:n], last, err
 	}
-	return db.putPieces(ctx, key, next, size, d)
+	return ks.putPieces(ctx, key, next, size, d)
 }
 
 var pieceBuffers = sync.Pool{New: func() any {
@@ -54,25 +54,26 @@ var pieceBuffers = sync.Pool{New: func() any {
 }}
 
 // putLong is Put of a value that is larger than a piece.
-func (db *DB) putLong(ctx context.Context, key, value []byte, d Durability) error {
+func (ks *Keyspace) putLong(ctx context.Context, key, value []byte, d Durability) error {
 	if err := checkEntry(len(key), int64(len(value))); err != nil {
 		return err
 	}
 	rest := value
 	next := func() (piece []byte, last bool, err error) {
-		n := min(len(rest), db.opts.pieceBytes)
+		n := min(len(rest), ks.db.opts.pieceBytes)
 		piece, rest = rest[:n], rest[n:]
 		return piece, len(rest) == 0, nil
 	}
-	return db.putPieces(ctx, key, next, int64(len(value)), d)
+	return ks.putPieces(ctx, key, next, int64(len(value)), d)
 }
 
 // putPieces sets key to the pieces that next returns; the last may be empty. size
 // is their length, or -1.
-func (db *DB) putPieces(ctx context.Context, key []byte, next func() ([]byte, bool, error), size int64, d Durability) error {
+func (ks *Keyspace) putPieces(ctx context.Context, key []byte, next func() ([]byte, bool, error), size int64, d Durability) error {
+	db := ks.db
 	b := batches.Get().(*Batch)
 	defer batches.Put(b)
-	b.Reset()
+	b.begin(ks)
 	piece, last, err := next()
 	if err != nil {
 		return err

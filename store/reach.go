@@ -1,5 +1,7 @@
 package store
 
+import "faultline/store/tree"
+
 // reach sees to it that no write of b needs the disk: it makes their leaves resident
 // and writable, unless they are to be kept beside their leaves and there is room,
 // and the bitmaps that tell which pages are free. An error of the disk is then one
@@ -21,7 +23,7 @@ func (db *DB) reach(b *Batch) error {
 		}
 		n := len(w.value)
 		if w.isLong() {
-			n = MaxEntryBytes // its leaf takes no part of it, but is needed
+			n = tree.MaxEntryBytes // its leaf takes no part of it, but is needed
 		}
 		if err := db.tree.Reach(&b.op, w.key, n); err != nil {
 			return db.readError(err)

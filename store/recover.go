@@ -54,7 +54,7 @@ func (db *DB) recover() error {
 			db.log.Release(dropBytes)
 		}
 	}
-	return nil
+	return db.spaces.load(db)
 }
 
 // openLog finds the files of the log.
@@ -116,6 +116,9 @@ func (db *DB) replay(b *Batch, payload []byte, end wal.LSN) error {
 // replayRecord does it. The record may need less room than it is reckoned to: where
 // there is not so much, it is tried all the same.
 func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
+	if isRenewal(payload) {
+		return db.replayRenewal(payload, end)
+	}
 	v, err := db.stagePiece(payload, end)
 	if err != nil {
 		return err
@@ -201,7 +204,7 @@ func (db *DB) hasNewer(key []byte, end wal.LSN) (bool, error) {
 	if db.knownLong == 0 {
 		return false, nil
 	}
-	var buf [MaxEntryBytes]byte
+	var buf [tree.MaxEntryBytes]byte
 	raw, found, err := db.tree.Get(buf[:0], key)
 	if err != nil || found != tree.Long {
 		return false, db.readError(err)

@@ -14,10 +14,14 @@ import (
 // The superblock is page 0 of the data file. It is written in every flush round,
 // with the other pages of the cut, and says what they are. Little-endian:
 //
-//	0        16       24        28       32     48    56      60     64     72      76       80        88     92
-//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+--------+---------+------+-- ... --+
-//	| header | magic  | version | segment| uuid | lsn | pages | used | keys | inner | values | through | open | open .. |
-//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+--------+---------+------+-- ... --+
+//	0        16       24        28       32     48    56      60     64     72      76       80        88
+//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+--------+---------+
+//	| header | magic  | version | segment| uuid | lsn | pages | used | dead | inner | values | through |
+//	+--------+--------+---------+--------+------+-----+-------+------+------+-------+--------+---------+
+//	88              1880   1884
+//	+----- ... -----+------+---- ... ----+
+//	| slots ...     | open | open ...    |
+//	+----- ... -----+------+---- ... ----+
 //
 //	version  of the format of the whole directory
 //	segment  bytes of a file of the log
@@ -25,10 +29,17 @@ import (
 //	lsn      the cut: the pages hold all records below it
 //	pages    of the data file; what is beyond is not in use
 //	used     pages in use
-//	keys     in the tree
+//	dead     keys that are of no current generation, see Keyspace
 //	inner    nodes of the tree that are not leaves
 //	values   pages in use by long values
 //	through  the pages hold no record above it, and all long values below it
+//	slots    128 of them, each as
+//
+//	0     1      2          8          14
+//	+-----+------+----------+----------+
+//	| gen | born |   keys   | expiring |
+//	+-----+------+----------+----------+
+//
 //	open     long values that are being written then, each as
 //
 //	0        8        12        16
@@ -39,7 +50,7 @@ import (
 // Its last eight bytes are the flusher's (flusher/rounds.go).
 const (
 	superMagic    = "fltline\n"
-	formatVersion = 3
+	formatVersion = 4
 
 	superMagicAt   = pagemeta.HeaderBytes
 	superVersionAt = 24
@@ -48,12 +59,14 @@ const (
 	superLSNAt     = 48
 	superPagesAt   = 56
 	superUsedAt    = 60
-	superKeysAt    = 64
+	superDeadAt    = 64
 	superInnerAt   = 72
 	superValuesAt  = 76
 	superThroughAt = 80
-	superOpenAt    = 88
-	openAt         = 92
+	superSlotsAt   = 88
+	slotBytes      = 14
+	superOpenAt    = superSlotsAt + tree.MaxSlots*slotBytes
+	openAt         = superOpenAt + 4
 	openEnd        = pagemeta.PageBytes - 8
 
 	openExtentsAt = 16
@@ -71,6 +84,7 @@ type superblock struct {
 	lsn          uint64
 	through      uint64
 	tree         tree.State
+	born         [tree.MaxSlots]byte // generation that each slot's keyspace was born with
 }
 
 // salt is what the records of this store's log are salted with: those of
@@ -95,10 +109,16 @@ func (s *superblock) put(p *pagemeta.Page, open []tree.Ref) {
 	le.PutUint64(p[superLSNAt:], s.lsn)
 	le.PutUint32(p[superPagesAt:], s.tree.Pages)
 	le.PutUint32(p[superUsedAt:], s.tree.Used)
-	le.PutUint64(p[superKeysAt:], s.tree.Keys)
+	le.PutUint64(p[superDeadAt:], s.tree.Dead)
 	le.PutUint32(p[superInnerAt:], s.tree.Inner)
 	le.PutUint32(p[superValuesAt:], s.tree.Values)
 	le.PutUint64(p[superThroughAt:], s.through)
+	for i, slot := range s.tree.Slots {
+		b := p[superSlotsAt+i*slotBytes:][:slotBytes]
+		b[0], b[1] = slot.Gen, s.born[i]
+		put48(b[2:], slot.Keys)
+		put48(b[8:], slot.Expiring)
+	}
 	le.PutUint32(p[superOpenAt:], uint32(len(open)))
 	clear(p[openAt:openEnd])
 	b := p[openAt:openAt:openEnd]
@@ -124,10 +144,15 @@ func (s *superblock) parse(p *pagemeta.Page) (open []tree.Ref, err error) {
 	s.tree = tree.State{
 		Pages: le.Uint32(p[superPagesAt:]),
 		Used:  le.Uint32(p[superUsedAt:]),
-		Keys:  le.Uint64(p[superKeysAt:]),
+		Dead:  le.Uint64(p[superDeadAt:]),
 		Inner: le.Uint32(p[superInnerAt:]),
 
 		Values: le.Uint32(p[superValuesAt:]),
+	}
+	for i := range s.tree.Slots {
+		b := p[superSlotsAt+i*slotBytes:][:slotBytes]
+		s.tree.Slots[i] = tree.SlotState{Gen: b[0], Keys: uint48(b[2:]), Expiring: uint48(b[8:])}
+		s.born[i] = b[1]
 	}
 	b := p[openAt:openEnd]
 	for range le.Uint32(p[superOpenAt:]) {
@@ -139,6 +164,13 @@ func (s *superblock) parse(p *pagemeta.Page) (open []tree.Ref, err error) {
 	}
 	return open, nil
 }
+
+func put48(b []byte, v uint64) {
+	le.PutUint32(b, uint32(v))
+	le.PutUint16(b[4:], uint16(v>>32))
+}
+
+func uint48(b []byte) uint64 { return uint64(le.Uint32(b)) | uint64(le.Uint16(b[4:]))<<32 }
 
 // parseOpen returns the open value that b begins with, and its length in b.
 func parseOpen(b []byte) (r tree.Ref, n int, err error) {

@@ -18,19 +18,23 @@ import (
 // the commit.
 type Tx struct {
 	db     *DB
-	batch  Batch // the writes in their order
+	home   *Keyspace // that it begins in
+	ks     *Keyspace // that it is in
+	batch  Batch     // the writes in their order
 	keys   []txKey
 	index  []int32  // where in keys they are, plus one, by hash; once they are many
 	mem    []byte   // the keys, and what was read
 	dead   int      // writes in the batch that newer ones have replaced
 	again  []byte   // what is read to be compared
 	claims []uint16 // see Modify
+	asked  []byte   // memory for the key that is asked for
+	full   []byte   // memory of current
 }
 
 // A txKey is a key that a Tx was asked for.
 type txKey struct {
 	hash  uint64
-	key   span // of mem
+	key   span // of mem: the key in the tree, with 0 for the generation
 	cell  span // of mem: what the store had, if looked
 	found tree.Found
 	read  bool // the store was asked
@@ -52,11 +56,35 @@ func (tx *Tx) reset() {
 	}
 	tx.batch.Reset()
 	tx.keys, tx.mem, tx.dead = tx.keys[:0], tx.mem[:0], 0
+	tx.Use(tx.home)
 }
 
-// touch returns the place of key among the keys of tx.
+// Use has what follows go to ks, a keyspace of the same store; nil is the default one. A
+// Tx begins in that of Modify.
+func (tx *Tx) Use(ks *Keyspace) {
+	if ks == nil {
+		ks = &tx.db.spaces.main
+	}
+	tx.ks = ks
+	tx.batch.Use(ks)
+}
+
+// touch returns the place of a user's key among the keys of tx.
 func (tx *Tx) touch(key []byte) *txKey {
-	hash := tx.db.hash(key)
+	tx.asked = append(append(tx.asked[:0], tx.ks.slot, 0), key...)
+	return tx.touchKey(tx.asked)
+}
+
+// current returns the key of the tree that is now what key, one of tx, stands for.
+func (tx *Tx) current(key []byte) []byte {
+	tx.full = append(tx.full[:0], key...)
+	tx.full[1] = tx.db.tree.Gen(key[0])
+	return tx.full
+}
+
+// touchKey is touch of a key of the tree, with 0 for the generation.
+func (tx *Tx) touchKey(key []byte) *txKey {
+	hash := tx.db.hash(key[tree.OwnerBytes:])
 	at := len(tx.keys)
 	if at <= fewKeys {
 		for i := range tx.keys {
@@ -115,6 +143,12 @@ func (tx *Tx) look(key []byte) (cell []byte, found tree.Found, err error) {
 	if tx.db.closed.Load() {
 		return nil, tree.Nothing, ErrClosed
 	}
+	if _, err := tx.ks.generation(); err != nil || tx.ks.db != tx.db {
+		return nil, tree.Nothing, ErrNoKeyspace
+	}
+	if len(key) > MaxKeyBytes {
+		return nil, tree.Nothing, nil
+	}
 	k := tx.touch(key)
 	if k.write != (span{}) {
 		w, _, err := nextWrite(k.write.of(tx.batch.data))
@@ -125,7 +159,7 @@ func (tx *Tx) look(key []byte) (cell []byte, found tree.Found, err error) {
 	}
 	if !k.read {
 		from := len(tx.mem)
-		tx.mem, k.found, err = tx.db.tree.Get(tx.mem, key)
+		tx.mem, k.found, err = tx.db.tree.Get(tx.mem, tx.current(tx.asked))
 		if tx.db.closed.Load() {
 			return nil, tree.Nothing, ErrClosed
 		}
@@ -235,7 +269,7 @@ func (tx *Tx) compact() {
 			panic(fmt.Sprintf("store: batch of a Tx at byte %d of %d: %v", from, len(data), err))
 		}
 		size := len(data) - from - len(rest)
-		if k := tx.touch(w.key); k.write.from == from {
+		if k := tx.touchKey(w.key); k.write.from == from {
 			copy(data[to:], data[from:from+size])
 			k.write = span{to, to + size}
 			to += size

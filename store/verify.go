@@ -38,6 +38,7 @@ func (db *DB) Verify(ctx context.Context) (Report, error) {
 			return err
 		}
 		r.Report, err = db.tree.Check(ctx, db.checkValue)
+		r.Keys -= db.tree.Dead() + db.tree.Slot(systemSlot).Keys
 		return err
 	})
 	if err != nil {

@@ -98,6 +98,9 @@ func (s *slotCount) state() SlotState {
 // closed.
 func (t *Tree) Slot(slot byte) SlotState { return t.counts.slots[slot%MaxSlots].state() }
 
+// Gen returns the generation of slot.
+func (t *Tree) Gen(slot byte) byte { return byte(t.counts.slots[slot%MaxSlots].gen.Load()) }
+
 // Dead returns the number of keys that are of no current generation.
 func (t *Tree) Dead() uint64 { return uint64(t.counts.dead.Load()) }
 

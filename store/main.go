@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"io"
+	"iter"
+)
+
+// A DB is its default keyspace.
+
+// Get is Keyspace.Get of the default keyspace.
+func (db *DB) Get(key []byte) ([]byte, error) { return db.spaces.main.Get(key) }
+
+// AppendGet is Keyspace.AppendGet of the default keyspace.
+func (db *DB) AppendGet(dst, key []byte) ([]byte, error) { return db.spaces.main.AppendGet(dst, key) }
+
+// GetRange is Keyspace.GetRange of the default keyspace.
+func (db *DB) GetRange(key []byte, offset, n int64) ([]byte, error) {
+	return db.spaces.main.GetRange(key, offset, n)
+}
+
+// AppendGetRange is Keyspace.AppendGetRange of the default keyspace.
+func (db *DB) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error) {
+	return db.spaces.main.AppendGetRange(dst, key, offset, n)
+}
+
+// Has is Keyspace.Has of the default keyspace.
+func (db *DB) Has(key []byte) (bool, error) { return db.spaces.main.Has(key) }
+
+// Put is Keyspace.Put of the default keyspace.
+func (db *DB) Put(key, value []byte, d Durability) error { return db.spaces.main.Put(key, value, d) }
+
+// PutReader is Keyspace.PutReader of the default keyspace.
+func (db *DB) PutReader(ctx context.Context, key []byte, r io.Reader, size int64, d Durability) error {
+	return db.spaces.main.PutReader(ctx, key, r, size, d)
+}
+
+// Delete is Keyspace.Delete of the default keyspace.
+func (db *DB) Delete(key []byte, d Durability) error { return db.spaces.main.Delete(key, d) }
+
+// NewIterator is Keyspace.NewIterator of the default keyspace.
+func (db *DB) NewIterator(o *IterOptions) (*Iterator, error) { return db.spaces.main.NewIterator(o) }
+
+// All is Keyspace.All of the default keyspace.
+func (db *DB) All() iter.Seq2[Item, error] { return db.spaces.main.All() }
+
+// Range is Keyspace.Range of the default keyspace.
+func (db *DB) Range(lower, upper []byte) iter.Seq2[Item, error] {
+	return db.spaces.main.Range(lower, upper)
+}
+
+// Len is Keyspace.Len of the default keyspace.
+func (db *DB) Len() uint64 { return db.spaces.main.Len() }
+
+// Modify is Keyspace.Modify of the default keyspace.
+func (db *DB) Modify(ctx context.Context, keys [][]byte, d Durability, fn func(tx *Tx) error) (LSN, error) {
+	return db.spaces.main.Modify(ctx, keys, d, fn)
+}
+
+// GetAll is Keyspace.GetAll of the default keyspace.
+func (db *DB) GetAll(keys [][]byte, visit func(i int, value []byte, err error) error) error {
+	return db.spaces.main.GetAll(keys, visit)
+}
