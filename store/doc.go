@@ -29,6 +29,13 @@
 // A write is visible to readers from step 5 on, before it is durable. Who must
 // not see what a crash could take back waits for LSN with WaitDurable.
 //
+// # Keyspaces
+//
+// A DB is a keyspace, and can have others, each with a name (Keyspace). They share the
+// tree, the log and the flush rounds: a key of the tree begins with two bytes that say
+// whose it is. So a Batch can write to several, and clearing one costs the same whatever
+// its size: with the gate closed, its keys get another second byte from then on.
+//
 // # What a crash leaves
 //
 // The data file holds a cut: all writes up to some LSN and none above. Open
