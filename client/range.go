@@ -8,11 +8,13 @@ import (
 )
 
 // A page of a range is asked for by the number of keys, and that is chosen so that it
-// has some pageBytes.
+// has some pageBytes. The server ends a page early that becomes longer than 16 MiB, so
+// that one of shortPage bytes with too few keys is the last.
 const (
 	firstPage = 32
 	longPage  = 1000
 	pageBytes = 256 << 10
+	shortPage = 1 << 20
 )
 
 // All walks all keys in order. See Range.
@@ -48,7 +50,7 @@ func (k *Keyspace) walk(from, to string, backward bool) iter.Seq2[kv.Item, error
 				}
 				bytes += len(item.Key) + len(item.Value)
 			}
-			if len(items) < limit {
+			if len(items) == 0 || len(items) < limit && bytes < shortPage {
 				return
 			}
 			if last := "(" + string(items[len(items)-1].Key); backward {
@@ -64,7 +66,7 @@ func (k *Keyspace) walk(from, to string, backward bool) iter.Seq2[kv.Item, error
 // nextLimit is how many keys to ask for after a page of so many had so many bytes.
 func nextLimit(limit, bytes int) int {
 	fits := limit * pageBytes / max(bytes, 1)
-	return min(max(fits, 1), 4*limit, longPage)
+	return max(1, min(fits, 4*limit, longPage))
 }
 
 // page returns the first keys between two bounds, or the last, backward.

@@ -18,7 +18,7 @@ var errLost = errors.New("connection lost")
 // read is still so. For that fn may run more than once, until ctx ends. An error of
 // fn ends it and is returned, and nothing has changed.
 //
-// What fn reads is watched (WATCH), on a connection that Update has for itself; its
+// Ctx is looked at between round trips. What fn reads is watched (WATCH), on a connection that Update has for itself; its
 // writes are sent in one transaction when it has returned (MULTI, EXEC). Keys are
 // watched and read ahead, in one round trip: name those that fn will read.
 func (k *Keyspace) Update(ctx context.Context, keys [][]byte, d kv.Durability, fn func(kv.Tx) error) error {
@@ -40,9 +40,12 @@ func (k *Keyspace) Update(ctx context.Context, keys [][]byte, d kv.Durability, f
 
 // tryUpdate is one run. The error wraps errConflict if it was in vain.
 func (k *Keyspace) tryUpdate(ctx context.Context, keys [][]byte, ask bool, fn func(kv.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	conn, release := k.link.Dedicate()
 	defer release()
-	tx := &tx{link: k.link, conn: conn, ctx: ctx, cells: make(map[string]*cell)}
+	tx := &tx{link: k.link, conn: conn, ctx: patient(ctx), cells: make(map[string]*cell)}
 	if err := tx.ahead(keys); err != nil {
 		return err
 	}
@@ -59,9 +62,21 @@ func (k *Keyspace) tryUpdate(ctx context.Context, keys [][]byte, ask bool, fn fu
 	if !tx.watches && len(tx.writes) == 0 {
 		return nil
 	}
+	if !ask {
+		ctx = tx.ctx
+	}
 	replies := conn.DoMulti(ctx, transaction(conn.B(), tx.commands(conn.B()), ask)...)
 	_, err = k.link.executed(replies, ask)
 	return err
+}
+
+// patient is ctx for a call that is short enough for not being ended but by a deadline:
+// one that may be ended at any moment needs two goroutines for its connection.
+func patient(ctx context.Context) context.Context {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
 }
 
 // A tx is a batch with what it has read. It implements kv.Tx.
