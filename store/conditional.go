@@ -4,17 +4,17 @@ import "context"
 
 // PutIfAbsent is Put if key is not there, and tells whether it was not. Errors as for
 // Put.
-func (db *DB) PutIfAbsent(key, value []byte, d Durability) (put bool, err error) {
-	return db.putIf(false, key, value, d)
+func (ks *Keyspace) PutIfAbsent(key, value []byte, d Durability) (put bool, err error) {
+	return ks.putIf(false, key, value, d)
 }
 
 // PutIfPresent is Put if key is there, and tells whether it was. Errors as for Put.
-func (db *DB) PutIfPresent(key, value []byte, d Durability) (put bool, err error) {
-	return db.putIf(true, key, value, d)
+func (ks *Keyspace) PutIfPresent(key, value []byte, d Durability) (put bool, err error) {
+	return ks.putIf(true, key, value, d)
 }
 
-func (db *DB) putIf(present bool, key, value []byte, d Durability) (put bool, err error) {
-	_, err = db.Modify(context.Background(), [][]byte{key}, d, func(tx *Tx) error {
+func (ks *Keyspace) putIf(present bool, key, value []byte, d Durability) (put bool, err error) {
+	_, err = ks.Modify(context.Background(), [][]byte{key}, d, func(tx *Tx) error {
 		found, err := tx.Has(key)
 		if put = found == present; err != nil || !put {
 			return err

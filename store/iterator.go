@@ -3,10 +3,8 @@ package store
 import (
 	"bytes"
 	"errors"
-	"iter"
 	"slices"
 
-	"faultline/kv"
 	"faultline/store/tree"
 )
 
@@ -221,32 +219,4 @@ func (it *Iterator) Err() error { return it.err }
 func (it *Iterator) Close() error {
 	it.valid = false
 	return it.err
-}
-
-// An Item is a key with its value.
-type Item = kv.Item
-
-// All walks all keys in order, as an Iterator does. Key and value are valid until
-// the next turn of the loop. An error ends the walk, and comes with an empty
-// Item.
-func (ks *Keyspace) All() iter.Seq2[Item, error] { return ks.Range(nil, nil) }
-
-// Range walks the keys from lower on that are less than upper, in order; nil is
-// no bound. See All.
-func (ks *Keyspace) Range(lower, upper []byte) iter.Seq2[Item, error] {
-	return func(yield func(Item, error) bool) {
-		it, err := ks.NewIterator(&IterOptions{Lower: lower, Upper: upper})
-		if err != nil {
-			yield(Item{}, err)
-			return
-		}
-		for ok := it.First(); ok; ok = it.Next() {
-			if !yield(Item{Key: it.Key(), Value: it.Value()}, nil) {
-				return
-			}
-		}
-		if err := it.Close(); err != nil {
-			yield(Item{}, err)
-		}
-	}
 }

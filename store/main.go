@@ -35,6 +35,16 @@ func (db *DB) PutReader(ctx context.Context, key []byte, r io.Reader, size int64
 	return db.spaces.main.PutReader(ctx, key, r, size, d)
 }
 
+// PutIfAbsent is Keyspace.PutIfAbsent of the default keyspace.
+func (db *DB) PutIfAbsent(key, value []byte, d Durability) (put bool, err error) {
+	return db.spaces.main.PutIfAbsent(key, value, d)
+}
+
+// PutIfPresent is Keyspace.PutIfPresent of the default keyspace.
+func (db *DB) PutIfPresent(key, value []byte, d Durability) (put bool, err error) {
+	return db.spaces.main.PutIfPresent(key, value, d)
+}
+
 // Delete is Keyspace.Delete of the default keyspace.
 func (db *DB) Delete(key []byte, d Durability) error { return db.spaces.main.Delete(key, d) }
 
@@ -48,6 +58,14 @@ func (db *DB) All() iter.Seq2[Item, error] { return db.spaces.main.All() }
 func (db *DB) Range(lower, upper []byte) iter.Seq2[Item, error] {
 	return db.spaces.main.Range(lower, upper)
 }
+
+// Backward is Keyspace.Backward of the default keyspace.
+func (db *DB) Backward(lower, upper []byte) iter.Seq2[Item, error] {
+	return db.spaces.main.Backward(lower, upper)
+}
+
+// Count is Keyspace.Count of the default keyspace.
+func (db *DB) Count(lower, upper []byte) (uint64, error) { return db.spaces.main.Count(lower, upper) }
 
 // Len is Keyspace.Len of the default keyspace.
 func (db *DB) Len() uint64 { return db.spaces.main.Len() }

@@ -1,17 +1,38 @@
 package store
 
-import "iter"
+import (
+	"iter"
 
-// Backward walks the keys from the last that is less than upper down to lower, in
-// order; nil is no bound. See All.
-func (db *DB) Backward(lower, upper []byte) iter.Seq2[Item, error] {
+	"faultline/kv"
+)
+
+// An Item is a key with its value.
+type Item = kv.Item
+
+// All walks all keys in order, as an Iterator does. Key and value are valid until
+// the next turn of the loop. An error ends the walk, and comes with an empty
+// Item.
+func (ks *Keyspace) All() iter.Seq2[Item, error] { return ks.Range(nil, nil) }
+
+// Range walks the keys from lower on that are less than upper, in order; nil is
+// no bound. See All.
+func (ks *Keyspace) Range(lower, upper []byte) iter.Seq2[Item, error] {
+	return ks.walk(lower, upper, (*Iterator).First, (*Iterator).Next)
+}
+
+// Backward is Range from the last key to the first.
+func (ks *Keyspace) Backward(lower, upper []byte) iter.Seq2[Item, error] {
+	return ks.walk(lower, upper, (*Iterator).Last, (*Iterator).Prev)
+}
+
+func (ks *Keyspace) walk(lower, upper []byte, begin, step func(*Iterator) bool) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		it, err := db.NewIterator(&IterOptions{Lower: lower, Upper: upper})
+		it, err := ks.NewIterator(&IterOptions{Lower: lower, Upper: upper})
 		if err != nil {
 			yield(Item{}, err)
 			return
 		}
-		for ok := it.Last(); ok; ok = it.Prev() {
+		for ok := begin(it); ok; ok = step(it) {
 			if !yield(Item{Key: it.Key(), Value: it.Value()}, nil) {
 				return
 			}
@@ -24,14 +45,14 @@ func (db *DB) Backward(lower, upper []byte) iter.Seq2[Item, error] {
 
 // Count returns the number of keys from lower on that are less than upper; nil is no
 // bound. It visits each of them, unless there are no bounds: then it is Len.
-func (db *DB) Count(lower, upper []byte) (uint64, error) {
+func (ks *Keyspace) Count(lower, upper []byte) (uint64, error) {
 	if lower == nil && upper == nil {
-		if err := db.usable(); err != nil {
+		if err := ks.db.usable(); err != nil {
 			return 0, err
 		}
-		return db.Len(), nil
+		return ks.Len(), nil
 	}
-	it, err := db.NewIterator(&IterOptions{Lower: lower, Upper: upper, KeysOnly: true})
+	it, err := ks.NewIterator(&IterOptions{Lower: lower, Upper: upper, KeysOnly: true})
 	if err != nil {
 		return 0, err
 	}
