@@ -76,8 +76,10 @@ func TestSync(t *testing.T) {
 	})
 	key := []byte("key")
 	writes := map[string]func(*DB, kv.Durability) error{
-		"put":   func(db *DB, d kv.Durability) error { return db.Put(key, nil, d) },
-		"batch": func(db *DB, d kv.Durability) error { return db.Write(t.Context(), d, func(b kv.Batch) error { return b.Put(key, nil) }) },
+		"put": func(db *DB, d kv.Durability) error { return db.Put(key, nil, d) },
+		"batch": func(db *DB, d kv.Durability) error {
+			return db.Write(t.Context(), d, func(b kv.Batch) error { return b.Put(key, nil) })
+		},
 		"update": func(db *DB, d kv.Durability) error {
 			return db.Update(t.Context(), nil, d, func(tx kv.Tx) error { return tx.Put(key, nil) })
 		},
@@ -175,9 +177,11 @@ func TestLoading(t *testing.T) {
 	db := f.open()
 	key := []byte("key")
 	for name, call := range map[string]func(*DB) error{
-		"get":   func(db *DB) error { _, err := db.Get(key); return err },
-		"put":   func(db *DB) error { return db.Put(key, nil, kv.Sync) },
-		"batch": func(db *DB) error { return db.Write(db.ctx, kv.Sync, func(b kv.Batch) error { return b.Put(key, nil) }) },
+		"get": func(db *DB) error { _, err := db.Get(key); return err },
+		"put": func(db *DB) error { return db.Put(key, nil, kv.Sync) },
+		"batch": func(db *DB) error {
+			return db.Write(db.ctx, kv.Sync, func(b kv.Batch) error { return b.Put(key, nil) })
+		},
 		"update": func(db *DB) error {
 			return db.Update(db.ctx, nil, kv.Sync, func(tx kv.Tx) error { return tx.Put(key, nil) })
 		},
