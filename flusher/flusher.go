@@ -275,9 +275,13 @@ func (f *Flusher) End(g Grant, shard uint64) {
 	f.credits.give(g.credits)
 }
 
-// Busy tells whether an operation was inside the gate at some moment of the call;
-// if it says no, what was visible before the call is whole.
-func (f *Flusher) Busy() bool { return f.gate.inside() != 0 }
+// Shards is how many counters the gate has. Operations whose shards are the same modulo
+// Shards share one.
+const Shards = 16
+
+// Busy tells whether an operation with such a shard is inside the gate; if it says no,
+// what they had made visible before the call is whole.
+func (f *Flusher) Busy(shard uint64) bool { return f.gate.slot(shard).inside.Load() != 0 }
 
 // Exclusive runs fn with the gate closed: no operation is half done.
 func (f *Flusher) Exclusive(fn func() error) error {

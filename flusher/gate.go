@@ -10,7 +10,7 @@ import (
 // closes the gate adds the counters up.
 type gate struct {
 	shut  atomic.Bool
-	slots [16]gateSlot
+	slots [Shards]gateSlot
 	mu    struct {
 		sync.Mutex
 		changed sync.Cond // an operation has left a closed gate, or it was opened

@@ -111,3 +111,49 @@ func BenchmarkScan(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkModify(b *testing.B) {
+	db := benchStore(b)
+	r := rand.New(rand.NewPCG(1, 2))
+	key := make([]byte, 16)
+	keys := [][]byte{key}
+	fn := func(tx *Tx) error { return increment(tx, key) }
+	for b.Loop() {
+		key = benchKey(key, r.IntN(benchKeys))
+		if _, err := db.Modify(context.Background(), keys, Deferred, fn); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkGetPut is what BenchmarkModify does, without what makes it atomic.
+func BenchmarkGetPut(b *testing.B) {
+	db := benchStore(b)
+	r := rand.New(rand.NewPCG(1, 2))
+	var key, value []byte
+	for b.Loop() {
+		key = benchKey(key, r.IntN(benchKeys))
+		v, err := db.AppendGet(value[:0], key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		value = binary.BigEndian.AppendUint64(v[:0], countOf(v)+1)
+		if err := db.Put(key, value, Deferred); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkGetAll(b *testing.B) {
+	db := benchStore(b)
+	r := rand.New(rand.NewPCG(1, 2))
+	keys := make([][]byte, 10)
+	for b.Loop() {
+		for i := range keys {
+			keys[i] = benchKey(keys[i], r.IntN(benchKeys))
+		}
+		if err := db.GetAll(keys, func(int, []byte, error) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

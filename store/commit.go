@@ -124,7 +124,7 @@ func (db *DB) tryCommit(ctx context.Context, b *Batch, dirty, grow int) (lsn LSN
 		}
 		defer db.tree.Release(&b.op)
 	}
-	shard := uint64(b.stripes[0])
+	shard := uint64(b.stripes[0]) // see SeenLSN
 	grant, err := db.begin(ctx, dirty, shard) // 2, 3
 	if err != nil {
 		return 0, err
@@ -217,9 +217,11 @@ func (db *DB) LSN() LSN { return db.log.Appended() }
 // before the call: who has waited for it with WaitDurable may tell what was read.
 // LSN alone would not do, for a write is visible a moment before it has one.
 func (db *DB) SeenLSN() LSN {
-	if db.flusher.Busy() {
-		for i := range db.stripes { // held from the first change to the LSN
-			db.pass(uint16(i))
+	for shard := range flusher.Shards {
+		if db.flusher.Busy(uint64(shard)) {
+			for i := shard; i < stripes; i += flusher.Shards { // the first of each batch is among them
+				db.pass(uint16(i)) // held from the first change to the LSN
+			}
 		}
 	}
 	return db.LSN()
