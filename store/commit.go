@@ -124,7 +124,7 @@ func (db *DB) tryCommit(ctx context.Context, b *Batch, dirty, grow int) (lsn LSN
 		}
 		defer db.tree.Release(&b.op)
 	}
-	shard := uint64(b.stripes[0]) // see SeenLSN
+	shard := uint64(b.stripes[0])             // see SeenLSN
 	grant, err := db.begin(ctx, dirty, shard) // 2, 3
 	if err != nil {
 		return 0, err
