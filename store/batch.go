@@ -83,13 +83,14 @@ func (b *Batch) Delete(key []byte) error {
 	return nil
 }
 
-// putLong sets key to v, which the log has.
-func (b *Batch) putLong(key []byte, v *longValue) {
+// putLong sets key, of the keyspace in slot, to v, which the log has. The keyspace is one
+// that b uses.
+func (b *Batch) putLong(slot byte, key []byte, v *longValue) {
 	b.data = append(b.data, opPutLong)
 	b.appendLength(tree.OwnerBytes + len(key))
 	b.appendLength(v.ref.Bytes)
 	b.data = le.AppendUint64(b.data, v.ref.ID)
-	b.appendKey(key)
+	b.data = append(append(b.data, slot, 0), key...)
 	b.n++
 }
 

@@ -79,7 +79,12 @@ func (w *writer) apply(db *DB, n uint64) error {
 	}
 	w.started.Store(n)
 	d := w.ways[n%uint64(len(w.ways))]
-	if _, err = db.Apply(&b, d); err != nil {
+	if n%3 == 0 {
+		_, err = modifyBy(context.Background(), db, &b, d)
+	} else {
+		_, err = db.Apply(&b, d)
+	}
+	if err != nil {
 		return err
 	}
 	if d == Sync {

@@ -13,6 +13,7 @@
 //	2  reserve credits for the pages it may make dirty    may wait, or fail
 //	3  enter the gate                                     excludes only a freeze
 //	4  lock the keys, in order                            order of log = order of tree
+//	   compare what a Modify has read with what is there
 //	5  change the tree, page by page, in two phases
 //	6  append to the log in memory; this gives the LSN
 //	7  unlock the keys, leave the gate, give back credits
@@ -35,6 +36,30 @@
 // tree, the log and the flush rounds: a key of the tree begins with two bytes that say
 // whose it is. So a Batch can write to several, and clearing one costs the same whatever
 // its size: with the gate closed, its keys get another second byte from then on.
+//
+// # What readers see
+//
+// Readers take no lock. A write of one key is seen whole or not at all. Several that are
+// made together, by Apply or Modify, are seen together by who reads keys one after the
+// other: once one of them was seen, all are (wide.go). GetAll has values of one moment, for
+// which it locks their keys. Iterators are live: they see a write or not, each key by
+// itself.
+//
+// # Modify
+//
+//	1  claim the keys that are named     others that name them wait
+//	2  call the function                 reads are noted, writes are kept in a batch
+//	3  write the batch, as above         but if a read is not true any more: from 2 on
+//	4  give up the claims
+//
+// Nothing is locked for the store while the function runs but the claims, which only calls
+// of Modify take. A blind write to what it has read makes it run again. So does one by a
+// Modify that has not named the key; from then on all keys that the function has touched
+// are claimed.
+//
+// The locks, outermost first: claims, in order; places of long values; the gate; stripes
+// of keys, in order; those of the packages below. Readers of GetAll take stripes without
+// the gate, and nothing but a page to be read is waited for under them.
 //
 // # What a crash leaves
 //

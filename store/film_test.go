@@ -17,6 +17,7 @@ import (
 	"faultline/flusher"
 	"faultline/internal/disk"
 	"faultline/internal/memdisk"
+	"faultline/store/tree"
 )
 
 const filmDir = "/d"
@@ -365,7 +366,12 @@ func (d *director) write(ctx context.Context, durability Durability) error {
 	if err != nil {
 		return err
 	}
-	lsn, err := d.db.ApplyContext(ctx, &b, durability)
+	var lsn LSN
+	if ctx.Err() == nil && d.rng.IntN(2) == 0 {
+		lsn, err = modifyBy(ctx, d.db, &b, durability)
+	} else {
+		lsn, err = d.db.ApplyContext(ctx, &b, durability)
+	}
 	if lsn == 0 && (errors.Is(err, ErrNoSpace) || errors.Is(err, context.Canceled)) {
 		return d.refused()
 	}
@@ -374,6 +380,30 @@ func (d *director) write(ctx context.Context, durability Durability) error {
 	}
 	d.acked(n, durability == Sync)
 	return nil
+}
+
+// modifyBy makes the writes of b by a Modify that asks for every other key before.
+func modifyBy(ctx context.Context, db *DB, b *Batch, durability Durability) (LSN, error) {
+	return db.Modify(ctx, nil, durability, func(tx *Tx) error {
+		var err error
+		for rest, n := b.data, 0; len(rest) > 0 && err == nil; n++ {
+			var w write
+			if w, rest, err = nextWrite(rest); err != nil {
+				break
+			}
+			if w.key = w.key[tree.OwnerBytes:]; n%2 == 0 {
+				_, err = tx.Has(w.key)
+			}
+			switch {
+			case err != nil:
+			case w.op == opPut:
+				err = tx.Put(w.key, w.value)
+			default:
+				err = tx.Delete(w.key)
+			}
+		}
+		return err
+	})
 }
 
 // stream puts a value that is not in one record of the log: by Put or by a reader,

@@ -52,13 +52,51 @@ const (
 // openValues are those that are streamed now.
 type openValues struct {
 	slots chan struct{} // one for each
+	many  chan struct{} // who takes more than one
 	mu    struct {
 		sync.Mutex
 		values []*longValue
 	}
 }
 
-func (o *openValues) init() { o.slots = make(chan struct{}, maxOpen) }
+func (o *openValues) init() {
+	o.slots, o.many = make(chan struct{}, maxOpen), make(chan struct{}, 1)
+}
+
+// take waits for n places. Who needs more than one takes all at once, one such after the
+// other: else two could wait for each other.
+func (o *openValues) take(ctx context.Context, n int) error {
+	if n > 1 {
+		if err := enter(ctx, o.many); err != nil {
+			return err
+		}
+		defer func() { <-o.many }()
+	}
+	for taken := range n {
+		if err := enter(ctx, o.slots); err != nil {
+			o.give(taken)
+			return err
+		}
+	}
+	return nil
+}
+
+// give ends the use of n places.
+func (o *openValues) give(n int) {
+	for range n {
+		<-o.slots
+	}
+}
+
+// enter waits for one of places.
+func enter(ctx context.Context, places chan struct{}) error {
+	select {
+	case places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for other long values: %w", ctx.Err())
+	}
+}
 
 func (o *openValues) find(id uint64) *longValue {
 	o.mu.Lock()

@@ -61,9 +61,17 @@ func (tx *Tx) try(ctx context.Context, fn func(tx *Tx) error) (LSN, error) {
 	if tx.dead > 0 {
 		tx.compact()
 	}
-	if err != nil || tx.batch.n == 0 {
+	if err != nil || tx.batch.n+tx.longs == 0 {
 		return tx.tryRead(err)
 	}
+	if tx.longs > 0 {
+		return tx.commitLong(ctx)
+	}
+	return tx.commit(ctx)
+}
+
+// commit makes the writes of tx.
+func (tx *Tx) commit(ctx context.Context) (LSN, error) {
 	if err := tx.db.paceMerge(ctx, len(tx.batch.data)); err != nil {
 		return 0, err
 	}
@@ -74,22 +82,27 @@ func (tx *Tx) try(ctx context.Context, fn func(tx *Tx) error) (LSN, error) {
 // there is nothing.
 func (tx *Tx) tryRead(err error) (LSN, error) {
 	tx.batch.Reset()
-	b := &tx.batch
-	b.stripes = sorted(tx.appendStripes(b.stripes[:0]))
-	renewals := tx.db.spaces.renewals.Load()
-	tx.db.lock(b.stripes)
-	changed := tx.check()
-	tx.db.unlock(b.stripes)
-	if changed == nil && tx.db.spaces.renewals.Load() != renewals {
-		changed = errChanged // the keyspace of some of the keys only
-	}
-	if errors.Is(changed, errChanged) || err == nil {
+	if changed := tx.checkNow(); changed == errChanged || err == nil {
 		err = changed
 	}
 	if tx.db.closed.Load() {
 		return 0, ErrClosed
 	}
 	return tx.db.LSN(), err
+}
+
+// checkNow is check for who has no lock.
+func (tx *Tx) checkNow() error {
+	b := &tx.batch
+	b.stripes = sorted(tx.appendStripes(b.stripes[:0]))
+	renewals := tx.db.spaces.renewals.Load()
+	tx.db.lock(b.stripes)
+	defer tx.db.unlock(b.stripes)
+	err := tx.check()
+	if err == nil && tx.db.spaces.renewals.Load() != renewals {
+		return errChanged // the keyspace of some of the keys only
+	}
+	return err
 }
 
 // check returns errChanged unless the store still has what tx has read. The stripes of

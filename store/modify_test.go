@@ -552,3 +552,98 @@ func TestModifyAllocs(t *testing.T) {
 		t.Errorf("%v allocations a Modify", n)
 	}
 }
+
+// TestModifyLong puts long values into Modifies, some streamed and some not, over others
+// and away again, and fails some of the calls: the store must have what was made, and no
+// page of a value that was not.
+func TestModifyLong(t *testing.T) {
+	db := open(t, t.TempDir(), longOptions())
+	piece := db.opts.pieceBytes
+	want := map[string]string{}
+	r := rand.New(rand.NewPCG(1, 5))
+	for round := range 40 {
+		now, calls := maps.Clone(want), 0
+		fail := round%4 == 3
+		_, err := db.Modify(t.Context(), nil, Async, func(tx *Tx) error {
+			calls++
+			now = maps.Clone(want)
+			for i := range 1 + r.IntN(40) {
+				key := fmt.Sprint(r.IntN(10))
+				switch r.IntN(4) {
+				case 0:
+					delete(now, key)
+					if err := tx.Delete([]byte(key)); err != nil {
+						return err
+					}
+				case 1:
+					checkRead(t, tx, key, now)
+				default:
+					value := longBytes(uint64(100*round+i), r.IntN(3*piece))
+					now[key] = string(value)
+					if err := tx.Put([]byte(key), value); err != nil {
+						return err
+					}
+					clear(value)
+				}
+				checkRead(t, tx, key, now)
+			}
+			if calls == 1 && round%4 == 1 { // what follows is in vain
+				if _, err := tx.Has([]byte("x")); err != nil {
+					return err
+				}
+				want["x"] = fmt.Sprint(round)
+				return db.Put([]byte("x"), []byte(want["x"]), Deferred)
+			}
+			if fail {
+				return errReader
+			}
+			return nil
+		})
+		if !fail && err == nil {
+			want = now
+		} else if err != errReader {
+			t.Fatal(err)
+		}
+		if calls == 1 && round%4 == 1 {
+			t.Error("called once, though what it has read was changed")
+		}
+		wantSame(t, contents(t, db), want)
+	}
+	if _, err := db.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := len(db.open.all()); n != 0 || len(db.open.slots) != 0 {
+		t.Errorf("%d values are open still, and %d places are taken", n, len(db.open.slots))
+	}
+}
+
+// TestModifyPlaces has more calls of Modify at once than there are places, each with
+// several values that take one.
+func TestModifyPlaces(t *testing.T) {
+	watchdog(t)
+	db := open(t, t.TempDir(), longOptions())
+	value := make([]byte, db.opts.pieceBytes+1)
+	var wg sync.WaitGroup
+	for w := range maxOpen {
+		wg.Go(func() {
+			_, err := db.Modify(t.Context(), nil, Deferred, func(tx *Tx) error {
+				for i := range 2 {
+					if err := tx.Put(fmt.Appendf(nil, "%d %d", w, i), value); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			if err := db.Put(fmt.Append(nil, w), value, Deferred); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := db.Len(); n != 3*maxOpen {
+		t.Errorf("%d keys, want %d", n, 3*maxOpen)
+	}
+}

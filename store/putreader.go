@@ -85,17 +85,18 @@ func (ks *Keyspace) putPieces(ctx context.Context, key []byte, next func() ([]by
 		_, err = db.ApplyContext(ctx, b, d)
 		return err
 	}
+	if err := db.writable(); err != nil {
+		return err
+	}
+	if err := db.open.take(ctx, 1); err != nil {
+		return err
+	}
+	defer db.open.give(1)
 	v, err := db.openValue(ctx, size)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if !v.taken {
-			db.abandon(v)
-		}
-		db.log.Release(dropBytes)
-		<-db.open.slots
-	}()
+	defer db.closeValue(v)
 	for {
 		if err := db.receive(ctx, v, piece); err != nil {
 			return err
@@ -107,7 +108,7 @@ func (ks *Keyspace) putPieces(ctx context.Context, key []byte, next func() ([]by
 			return err
 		}
 	}
-	b.putLong(key, v)
+	b.putLong(ks.slot, key, v)
 	lsn, err := db.commit(ctx, b)
 	if err != nil {
 		return err
@@ -115,29 +116,27 @@ func (ks *Keyspace) putPieces(ctx context.Context, key []byte, next func() ([]by
 	return db.wait(ctx, lsn, d)
 }
 
-// openValue takes a place for a value, and the room for it if its size is known.
+// openValue makes a value that has a place, and takes the room for it if its size is
+// known.
 func (db *DB) openValue(ctx context.Context, size int64) (*longValue, error) {
-	if err := db.writable(); err != nil {
+	if err := db.reserveLog(ctx, dropBytes, true); err != nil { // for abandon
 		return nil, err
 	}
-	select {
-	case db.open.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for other long values: %w", ctx.Err())
-	}
 	v := newLongValue()
-	err := db.reserveLog(ctx, dropBytes, true) // for abandon
-	if err == nil {
-		if err = db.hold(ctx, v, valuePages(int(max(size, 0)))); err != nil {
-			db.log.Release(dropBytes)
-		}
-	}
-	if err != nil {
-		<-db.open.slots
+	if err := db.hold(ctx, v, valuePages(int(max(size, 0)))); err != nil {
+		db.log.Release(dropBytes)
 		return nil, err
 	}
 	db.open.add(v)
 	return v, nil
+}
+
+// closeValue ends what openValue has begun, and drops the value if no key has it.
+func (db *DB) closeValue(v *longValue) {
+	if !v.taken {
+		db.abandon(v)
+	}
+	db.log.Release(dropBytes)
 }
 
 // receive appends a piece to v: to its pages, then to the log.

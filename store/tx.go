@@ -25,6 +25,7 @@ type Tx struct {
 	index  []int32  // where in keys they are, plus one, by hash; once they are many
 	mem    []byte   // the keys, and what was read
 	dead   int      // writes in the batch that newer ones have replaced
+	longs  int      // keys that have a long one
 	again  []byte   // what is read to be compared
 	claims []uint16 // see Modify
 	asked  []byte   // memory for the key that is asked for
@@ -37,8 +38,9 @@ type txKey struct {
 	key   span // of mem: the key in the tree, with 0 for the generation
 	cell  span // of mem: what the store had, if looked
 	found tree.Found
-	read  bool // the store was asked
-	write span // of the batch: the newest write; empty if there is none
+	read  bool   // the store was asked
+	write span   // of the batch: the newest write; empty if there is none
+	long  []byte // the newest write puts this, which is not in the batch
 }
 
 // A span is a part of memory that may move.
@@ -54,8 +56,11 @@ func (tx *Tx) reset() {
 	if len(tx.keys) > fewKeys {
 		clear(tx.index)
 	}
+	if tx.longs > 0 {
+		clear(tx.keys) // of the values
+	}
 	tx.batch.Reset()
-	tx.keys, tx.mem, tx.dead = tx.keys[:0], tx.mem[:0], 0
+	tx.keys, tx.mem, tx.dead, tx.longs = tx.keys[:0], tx.mem[:0], 0, 0
 	tx.Use(tx.home)
 }
 
@@ -150,6 +155,9 @@ func (tx *Tx) look(key []byte) (cell []byte, found tree.Found, err error) {
 		return nil, tree.Nothing, nil
 	}
 	k := tx.touch(key)
+	if k.long != nil {
+		return k.long, tree.Short, nil
+	}
 	if k.write != (span{}) {
 		w, _, err := nextWrite(k.write.of(tx.batch.data))
 		if err != nil || w.op == opDelete {
@@ -230,8 +238,13 @@ func (tx *Tx) ValueBytes(key []byte) (int, error) {
 	return r.Bytes, err
 }
 
-// Put sets key to value, and keeps neither. Errors: ErrEmptyKey, ErrTooLarge.
+// Put sets key to value, and keeps neither. Values of more than 250 KiB are in memory
+// until the commit, which takes a place for each as PutReader does; 12 of them do not
+// count for MaxBatchBytes. Errors: ErrEmptyKey, ErrTooLarge.
 func (tx *Tx) Put(key, value []byte) error {
+	if len(value) > tx.db.opts.pieceBytes && tx.longs < maxOpen {
+		return tx.putLong(key, value)
+	}
 	return tx.write(key, func(b *Batch) error { return b.Put(key, value) })
 }
 
@@ -253,11 +266,21 @@ func (tx *Tx) write(key []byte, add func(b *Batch) error) error {
 		return err
 	}
 	k := tx.touch(key)
-	if k.write != (span{}) {
-		tx.dead++
-	}
+	tx.replace(k)
 	k.write = span{from, len(tx.batch.data)}
 	return nil
+}
+
+// replace takes note that k gets another write than it had, if any.
+func (tx *Tx) replace(k *txKey) {
+	if k.write != (span{}) {
+		tx.dead++
+		k.write = span{}
+	}
+	if k.long != nil {
+		tx.longs--
+		k.long = nil
+	}
 }
 
 // compact takes the writes out of the batch that newer ones have replaced.
@@ -269,7 +292,7 @@ func (tx *Tx) compact() {
 			panic(fmt.Sprintf("store: batch of a Tx at byte %d of %d: %v", from, len(data), err))
 		}
 		size := len(data) - from - len(rest)
-		if k := tx.touchKey(w.key); k.write.from == from {
+		if k := tx.touchKey(w.key); k.write == (span{from, from + size}) {
 			copy(data[to:], data[from:from+size])
 			k.write = span{to, to + size}
 			to += size

@@ -102,14 +102,14 @@ func suites(of []*mutant) (all []suite) {
 // killed, nor one whose test is not there as having survived.
 func TestTrial(t *testing.T) {
 	root := rootDir(t)
-	const file, old = "server/resp/writer.go", "import \"strconv\"\n"
+	const file, old = "server/resp/writer.go", "\t\"strconv\"\n)\n"
 	for _, c := range []struct {
 		name, old, new, run string
 		want                string // of the error
 	}{
 		{"comment", old, old + "// the same\n", "TestWriter", ""},
 		{"panic", old, old + "func init() { panic(0) }\n", "TestWriter", "with no test that failed"},
-		{"no Go", old, "import 1\n", "TestWriter", "build"},
+		{"no Go", old, old + "import 1\n", "TestWriter", "build"},
 		{"not there", "import 1\n", old, "TestWriter", "0 times"},
 		{"twice", "\n", "\n\n", "TestWriter", "times, want once"},
 		{"no test", old, old + "// the same\n", "TestNone", "has not run"},
