@@ -48,12 +48,12 @@ const (
 	onePing = "*1\r\n$4\r\nPING\r\n"
 )
 
-func benchmark(b *testing.B, command string, d store.Durability) {
+func benchmark(b *testing.B, command string, d Fsync) {
 	db := openStore(b)
 	if err := db.Put([]byte("key:000000012345"), []byte("xxx"), store.Async); err != nil {
 		b.Fatal(err)
 	}
-	srv := New(db, Options{Durability: d})
+	srv := New(db, Options{Fsync: d})
 	b.ReportAllocs()
 	b.ResetTimer()
 	run(srv, command, b.N)
@@ -65,13 +65,13 @@ func run(srv *Server, command string, pipelines int) {
 	srv.conns.Wait()
 }
 
-func BenchmarkPing(b *testing.B)     { benchmark(b, onePing, store.Async) }
-func BenchmarkGet(b *testing.B)      { benchmark(b, oneGet, store.Async) }
-func BenchmarkGetSync(b *testing.B)  { benchmark(b, oneGet, store.Sync) }
-func BenchmarkSet(b *testing.B)      { benchmark(b, oneSet, store.Async) }
-func BenchmarkSetSync(b *testing.B)  { benchmark(b, oneSet, store.Sync) }
-func BenchmarkMset(b *testing.B)     { benchmark(b, oneMset, store.Async) }
-func BenchmarkDelAsync(b *testing.B) { benchmark(b, oneDel, store.Async) }
+func BenchmarkPing(b *testing.B)     { benchmark(b, onePing, FsyncNo) }
+func BenchmarkGet(b *testing.B)      { benchmark(b, oneGet, FsyncNo) }
+func BenchmarkGetSync(b *testing.B)  { benchmark(b, oneGet, FsyncAlways) }
+func BenchmarkSet(b *testing.B)      { benchmark(b, oneSet, FsyncNo) }
+func BenchmarkSetSync(b *testing.B)  { benchmark(b, oneSet, FsyncAlways) }
+func BenchmarkMset(b *testing.B)     { benchmark(b, oneMset, FsyncNo) }
+func BenchmarkDelAsync(b *testing.B) { benchmark(b, oneDel, FsyncNo) }
 
 // TestAllocations checks that a command costs no allocation: 1000 pipelines may
 // cost no more than the connection itself does.
@@ -83,7 +83,7 @@ func TestAllocations(t *testing.T) {
 	for name, command := range map[string]string{
 		"PING": onePing, "GET": oneGet, "SET": oneSet, "MSET": oneMset, "DEL": oneDel,
 	} {
-		srv := New(db, Options{Durability: store.Async})
+		srv := New(db, Options{Fsync: FsyncNo})
 		run(srv, command, 1) // the store may allocate for the first of a kind
 		allocs := testing.AllocsPerRun(5, func() { run(srv, command, 1000) })
 		if perCommand := allocs / (1000 * depth); perCommand > 0.01 {

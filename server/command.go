@@ -176,10 +176,14 @@ func commandGroups() []group {
 	return []group{
 		{"string", stringCommands()},
 		{"generic", genericCommands()},
+		{"generic", expireCommands()},
+		{"kv", orderedCommands()},
+		{"transactions", transactionCommands()},
 		{"connection", connectionCommands()},
 		{"server", commandCommands()},
 		{"server", configCommands()},
 		{"server", serverCommands()},
+		{"scripting", scriptingCommands()},
 	}
 }
 
@@ -208,7 +212,7 @@ func (t *table) add(c *command, container, group string) {
 		return
 	}
 	c.subs = append(c.subs, &command{name: "help", arity: 2, flags: flagLoading | flagStale, since: "5.0.0",
-		summary: "List the subcommands", run: helpOf(c)})
+		summary: "Prints this help", run: helpOf(c)})
 	for _, sub := range c.subs {
 		t.add(sub, c.full+"|", group)
 	}
@@ -256,19 +260,24 @@ func lower(dst, s []byte) int {
 
 // execute runs one command, or queues it in a transaction; its reply goes to c.out.
 func (c *conn) execute(args [][]byte) {
-	c.commands++
+	c.tally.commands++
 	cmd := c.srv.commands.find(args)
 	switch {
-	case cmd == nil || cmd.run == nil && len(args) > 1:
+	case cmd == nil:
 		c.refuse(args)
+		c.multi.spoil()
 	case !cmd.takes(len(args)):
 		c.reject(cmd, "ERR wrong number of arguments for '"+cmd.full+"' command")
 	case !c.authenticated && cmd.flags&flagNoAuth == 0:
 		c.reject(cmd, noAuth)
 	case cmd.flags&flagLoading == 0 && !c.srv.Ready():
 		c.reject(cmd, errLoading)
-	default:
+	case !c.multi.open || cmd.isImmediate():
 		c.call(cmd, args)
+	case cmd.flags&flagNoMulti != 0:
+		c.reject(cmd, "ERR Command not allowed inside a transaction")
+	default:
+		c.enqueue(cmd, args)
 	}
 }
 
@@ -276,6 +285,12 @@ func (c *conn) execute(args [][]byte) {
 func (c *conn) call(cmd *command, args [][]byte) {
 	if c.idle { // else this command began when the last one ended
 		c.clock, c.idle = time.Since(c.srv.started), false
+	}
+	if c.db > 0 && c.space == nil && cmd.flags&flagLoading == 0 { // selected before there was a store
+		if err := c.use(c.db); err != nil {
+			c.fail(err)
+			return
+		}
 	}
 	mark, sends := c.out.Len(), c.sends
 	c.hasRead = c.hasRead || cmd.flags&flagRead != 0
@@ -286,12 +301,20 @@ func (c *conn) call(cmd *command, args [][]byte) {
 	c.clock = now
 	if c.sends == sends && c.out.Len() > mark && c.out.Bytes()[mark] == '-' {
 		cmd.stats.failed.Add(1)
+		c.srv.errors.note(c.out.Bytes()[mark:])
 	}
 }
 
-// reject answers a command that is not run, with an error.
+// reject answers a command that is not run, with an error. That spoils a transaction, and
+// ends it if it is EXEC that is not run.
 func (c *conn) reject(cmd *command, text string) {
 	cmd.stats.rejected.Add(1)
+	if c.multi.open && cmd.full == "exec" {
+		c.discard()
+		c.execAbort(text)
+		return
+	}
+	c.multi.spoil()
 	c.out.Error(text)
 }
 

@@ -1,45 +1,156 @@
 package server
 
 import (
+	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
-	"faultline/store"
+	"faultline/server/resp"
 )
 
 // configCommands are about the server's parameters.
 func configCommands() []*command {
+	const sub = flagAdmin | flagNoscript | flagLoading | flagStale
 	return []*command{
 		{name: "config", arity: -2, since: "2.0.0",
 			summary: "A container for configuration commands", subs: []*command{
-				{name: "get", arity: -3, flags: flagAdmin | flagNoscript | flagLoading | flagStale, since: "2.0.0", args: "parameter [parameter ...]",
+				{name: "get", arity: -3, flags: sub, since: "2.0.0", args: "parameter [parameter ...]",
 					summary: "Get parameters by pattern", run: cmdConfigGet},
+				{name: "resetstat", arity: 2, flags: sub, since: "2.0.0",
+					summary: "Set the counts of INFO to zero", run: cmdConfigResetstat},
+				{name: "rewrite", arity: 2, flags: sub, since: "2.8.0",
+					summary: "Refuse to write a file: kvd's is not its own", run: cmdConfigRewrite},
+				{name: "set", arity: -4, flags: sub, since: "2.0.0", args: "parameter value [parameter value ...]",
+					summary: "Set parameters until the server ends", run: cmdConfigSet},
 			}},
 	}
 }
 
-// A parameter is one line of CONFIG GET.
-type parameter struct{ name, value string }
+// settings are the parameters that CONFIG SET changes while clients are served.
+type settings struct {
+	fsync        atomic.Int64 // a Fsync; appendfsync
+	maxClients   atomic.Int64 // maxclients
+	idleSeconds  atomic.Int64 // timeout; 0 = none
+	bulkBytes    atomic.Int64 // proto-max-bulk-len
+	commandBytes atomic.Int64 // client-query-buffer-limit
+	slowMicros   atomic.Int64 // slowlog-log-slower-than; negative = never
+	slowEntries  atomic.Int64 // slowlog-max-len
+	trackedKeys  atomic.Int64 // tracking-table-max-keys; 0 = no bound
+}
 
-// parameters are those that tools ask for, in Redis's words. The log is what
-// Redis calls the append-only file; there are no RDB files.
+func (c *settings) init(o *Options) {
+	c.fsync.Store(int64(o.Fsync))
+	c.maxClients.Store(int64(o.MaxClients))
+	c.bulkBytes.Store(int64(o.Limits.BulkBytes))
+	c.commandBytes.Store(int64(o.Limits.CommandBytes))
+	c.slowMicros.Store(10_000)
+	c.slowEntries.Store(128)
+	c.trackedKeys.Store(1_000_000)
+}
+
+// limits returns the limits of commands as they are set now.
+func (s *Server) limits() resp.Limits {
+	lim := s.opts.Limits
+	lim.BulkBytes = int(s.conf.bulkBytes.Load())
+	lim.CommandBytes = int(s.conf.commandBytes.Load())
+	return lim
+}
+
+// A parameter is one of CONFIG. One without parse cannot be set to another value.
+type parameter struct {
+	name  string
+	get   func() string
+	parse func(text string) (n int64, reason string) // the reason, in Redis's words, why not
+	value *atomic.Int64                              // of which parse has the new one
+}
+
+// parameters are those that the server has and those that tools ask for, in Redis's
+// words. The log is what Redis calls the append-only file; there are no RDB files.
 func (s *Server) parameters() []parameter {
-	fsync := "always"
-	if s.opts.Durability == store.Async {
-		fsync = "no" // the kernel decides
-	}
+	c := &s.conf
 	return []parameter{
-		{"appendfsync", fsync},
-		{"appendonly", "yes"},
-		{"client-query-buffer-limit", strconv.Itoa(s.opts.Limits.CommandBytes)},
-		{"databases", strconv.Itoa(s.opts.Databases)},
-		{"dir", s.opts.Dir},
-		{"maxclients", strconv.Itoa(s.opts.MaxClients)},
-		{"maxmemory", strconv.FormatInt(s.opts.MemoryBytes, 10)},
-		{"maxmemory-policy", "noeviction"},
-		{"proto-max-bulk-len", strconv.Itoa(s.opts.Limits.BulkBytes)},
-		{"save", ""},
-		{"timeout", "0"},
+		choice("appendfsync", &c.fsync, fsyncNames, []string{"everysec", "always", "no"}),
+		constant("appendonly", "yes"),
+		size("client-query-buffer-limit", &c.commandBytes, 1<<20),
+		constant("databases", strconv.Itoa(s.opts.Databases)),
+		constant("dir", s.opts.Dir),
+		number("maxclients", &c.maxClients, 1, math.MaxUint32),
+		constant("maxmemory", strconv.FormatInt(s.opts.MemoryBytes, 10)),
+		constant("maxmemory-policy", "noeviction"),
+		size("proto-max-bulk-len", &c.bulkBytes, 1<<20),
+		constant("save", ""),
+		number("slowlog-log-slower-than", &c.slowMicros, -1, math.MaxInt64),
+		number("slowlog-max-len", &c.slowEntries, 0, math.MaxInt64),
+		number("timeout", &c.idleSeconds, 0, math.MaxInt32),
+		number("tracking-table-max-keys", &c.trackedKeys, 0, math.MaxInt64),
+	}
+}
+
+func constant(name, value string) parameter {
+	return parameter{name: name, get: func() string { return value }}
+}
+
+func number(name string, value *atomic.Int64, lo, hi int64) parameter {
+	return parameter{
+		name:  name,
+		get:   func() string { return strconv.FormatInt(value.Load(), 10) },
+		value: value,
+		parse: func(text string) (int64, string) {
+			n, ok := parseInt([]byte(text))
+			if !ok {
+				return 0, "argument couldn't be parsed into an integer"
+			}
+			return n, outside(n, lo, hi)
+		},
+	}
+}
+
+// outside returns Redis's reason if n is not within the bounds.
+func outside(n, lo, hi int64) string {
+	if lo <= n && n <= hi {
+		return ""
+	}
+	return fmt.Sprintf("argument must be between %d and %d inclusive", lo, hi)
+}
+
+func size(name string, value *atomic.Int64, lo int64) parameter {
+	p := number(name, value, lo, math.MaxInt64)
+	p.parse = func(text string) (int64, string) {
+		n, ok := parseSize(text)
+		if !ok {
+			return 0, "argument must be a memory value"
+		}
+		return n, outside(n, lo, math.MaxInt64)
+	}
+	return p
+}
+
+// parseSize takes bytes as 1024, 1k, 1kb, 1MB: without b the unit is decimal.
+func parseSize(text string) (n int64, ok bool) {
+	digits := strings.TrimRight(text, "kKmMgGbB")
+	unit, ok := map[string]int64{"": 1, "b": 1, "k": 1e3, "kb": 1 << 10, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30}[strings.ToLower(text[len(digits):])]
+	if !ok {
+		return 0, false
+	}
+	n, ok = parseInt([]byte(digits))
+	return n * unit, ok && n >= 0 && n <= math.MaxInt64/unit
+}
+
+func choice(name string, value *atomic.Int64, names, shown []string) parameter {
+	return parameter{
+		name:  name,
+		get:   func() string { return names[value.Load()] },
+		value: value,
+		parse: func(text string) (int64, string) {
+			for i, n := range names {
+				if strings.EqualFold(n, text) {
+					return int64(i), ""
+				}
+			}
+			return 0, "argument(s) must be one of the following: " + strings.Join(shown, ", ")
+		},
 	}
 }
 
@@ -56,6 +167,65 @@ func cmdConfigGet(c *conn, args [][]byte) {
 	c.out.Map(len(found))
 	for _, p := range found {
 		c.out.BulkString(p.name)
-		c.out.BulkString(p.value)
+		c.out.BulkString(p.get())
 	}
+}
+
+// cmdConfigSet sets all of its parameters, or none.
+func cmdConfigSet(c *conn, args [][]byte) {
+	if len(args)%2 != 0 {
+		c.out.Error(errSyntax)
+		return
+	}
+	var values []int64
+	var targets []*atomic.Int64
+	named := make(map[string]parameter)
+	for _, p := range c.srv.parameters() {
+		named[p.name] = p
+	}
+	seen := make(map[string]bool)
+	for i := 2; i < len(args); i += 2 {
+		name, text := strings.ToLower(string(args[i])), string(args[i+1])
+		p, ok := named[name]
+		if !ok {
+			c.out.Error("ERR Unknown option or number of arguments for CONFIG SET - '" + string(args[i]) + "'")
+			return
+		}
+		n, reason := p.newValue(text)
+		if seen[name] {
+			reason = "duplicate parameter"
+		}
+		if reason != "" {
+			c.out.Error("ERR CONFIG SET failed (possibly related to argument '" + name + "') - " + reason)
+			return
+		}
+		seen[name] = true
+		if p.value != nil {
+			values, targets = append(values, n), append(targets, p.value)
+		}
+	}
+	for i, v := range targets {
+		v.Store(values[i])
+	}
+	c.out.Status("OK")
+}
+
+// newValue returns what text means, or why the parameter cannot be set to it.
+func (p *parameter) newValue(text string) (n int64, reason string) {
+	if p.parse != nil {
+		return p.parse(text)
+	}
+	if !strings.EqualFold(text, p.get()) {
+		return 0, "can't set immutable config"
+	}
+	return 0, ""
+}
+
+func cmdConfigRewrite(c *conn, _ [][]byte) {
+	c.out.Error("ERR The server is running without a config file")
+}
+
+func cmdConfigResetstat(c *conn, _ [][]byte) {
+	c.srv.resetStats()
+	c.out.Status("OK")
 }

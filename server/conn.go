@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"faultline/server/resp"
@@ -27,7 +28,9 @@ type conn struct {
 
 	id   int64
 	name string // CLIENT SETNAME
-	db   int    // SELECT
+
+	db    int             // SELECT
+	space *store.Keyspace // of db; nil for the default one
 
 	authenticated bool // or there is no password
 
@@ -39,13 +42,22 @@ type conn struct {
 	wrote    store.LSN // of the newest write
 	hasWrote bool
 	hasRead  bool
-	commands int64
+	tally    tally
 
 	// For the time that commands take: clock is when the last one ended, since the
 	// start of the server; idle says that the connection has waited since then.
 	clock time.Duration
 	idle  bool
 	sends int // to the socket
+
+	// What transactions need.
+	multi    multi
+	tx       *store.Tx    // the one that is being executed
+	watching []watchedKey // see watches
+	touched  atomic.Bool  // by a write to one of them
+
+	written   []written // by the command that is being executed
+	lastWrite store.LSN // for WAITAOF
 
 	batch   store.Batch // reused by every write
 	scratch []byte      // reused for values, and for the keys of SCAN
@@ -55,7 +67,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	return &conn{
 		srv:           s,
 		nc:            nc,
-		in:            resp.NewReader(nc, s.opts.Limits),
+		in:            resp.NewReader(nc, s.limits()),
 		authenticated: s.secret.Load() == nil,
 	}
 }
@@ -64,6 +76,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 func (c *conn) serve() {
 	defer c.srv.forget(c)
 	defer c.nc.Close()
+	defer c.unwatch()
 	for {
 		args, err := c.in.Next()
 		switch {
@@ -95,10 +108,10 @@ func (c *conn) serve() {
 // executed and answered.
 func (c *conn) wake() { c.nc.SetReadDeadline(time.Unix(1, 0)) }
 
-// spill flushes if the replies fill their buffer. Commands with long replies
+// spill flushes if the replies fill their buffer, and none of them may be taken back. Commands with long replies
 // call it between two elements, and stop when err is set.
 func (c *conn) spill() {
-	if c.out.Len() >= flushBytes {
+	if c.out.Len() >= flushBytes && c.tx == nil && !c.multi.running {
 		c.flush()
 	}
 }
@@ -118,8 +131,6 @@ func (c *conn) flush() {
 	}
 	c.send() // C
 	c.release()
-	c.srv.stats.commands.Add(c.commands)
-	c.commands = 0
 }
 
 // commit waits for the log.
@@ -138,14 +149,6 @@ func (c *conn) commit() error {
 	return nil
 }
 
-// await returns when every write below lsn is as durable as promised.
-func (c *conn) await(lsn store.LSN) error {
-	if c.srv.opts.Durability == store.Async {
-		return c.srv.db.WaitWritten(lsn)
-	}
-	return c.srv.db.WaitDurable(c.srv.ctx, lsn)
-}
-
 // send writes out to the socket.
 func (c *conn) send() {
 	if err := c.nc.SetWriteDeadline(time.Now().Add(c.srv.opts.WriteTimeout)); err != nil {
@@ -153,7 +156,8 @@ func (c *conn) send() {
 		return
 	}
 	c.sends, c.idle = c.sends+1, true
-	_, err := c.nc.Write(c.out.Bytes())
+	n, err := c.nc.Write(c.out.Bytes())
+	c.srv.stats.add(&c.tally, n)
 	c.out.Reset()
 	if err != nil {
 		c.err = err
@@ -171,11 +175,19 @@ func (c *conn) release() {
 }
 
 // fail answers with an error of the store. It has the limits in its text.
-func (c *conn) fail(err error) {
-	if errors.Is(err, store.ErrStopped) && c.srv.stopped.CompareAndSwap(false, true) {
-		c.srv.opts.Log.Error("the store has stopped, it takes no writes until a restart", "err", err)
+func (c *conn) fail(err error) { c.out.Error(c.storeError(err)) }
+
+// storeError returns the text for an error of the store.
+func (c *conn) storeError(err error) string {
+	c.srv.noteStopped(err)
+	return errorText(err)
+}
+
+// noteStopped logs once that the store has stopped, if err says so.
+func (s *Server) noteStopped(err error) {
+	if errors.Is(err, store.ErrStopped) && s.stopped.CompareAndSwap(false, true) {
+		s.opts.Log.Error("the store has stopped, it takes no writes until a restart", "err", err)
 	}
-	c.out.Error(errorText(err))
 }
 
 // errorText puts before an error the code by which clients know its kind.

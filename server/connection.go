@@ -51,26 +51,12 @@ func cmdQuit(c *conn, _ [][]byte) {
 
 // cmdReset takes back what the connection has agreed on, its password too.
 func cmdReset(c *conn, _ [][]byte) {
-	c.db = 0
+	c.discard()
+	c.db, c.space = 0, nil
 	c.name = ""
 	c.out.SetProtocol(2)
 	c.authenticated = c.srv.secret.Load() == nil
 	c.out.Status("RESET")
-}
-
-func cmdSelect(c *conn, args [][]byte) {
-	n, ok := parseInt(args[1])
-	switch {
-	case !ok:
-		c.out.Error("ERR value is not an integer or out of range")
-	case n != int64(int32(n)):
-		c.out.Error("ERR value is out of range, value must between -2147483648 and 2147483647")
-	case n < 0 || n >= int64(c.srv.opts.Databases):
-		c.out.Error("ERR DB index is out of range")
-	default:
-		c.db = int(n)
-		c.out.Status("OK")
-	}
 }
 
 // A hello is the arguments of one HELLO. nil is what was not given.

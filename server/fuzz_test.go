@@ -37,7 +37,7 @@ func FuzzConnection(f *testing.F) {
 			f.Fatal(err)
 		}
 	}
-	srv, _ := start(f, db, Options{Durability: store.Async})
+	srv, _ := start(f, db, Options{Fsync: FsyncNo})
 	for name, cmd := range srv.commands.all {
 		f.Add([]byte(name + "\r\n"))
 		f.Add([]byte(name + " a b 1\r\n" + name + " a\r\n"))

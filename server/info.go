@@ -1,43 +1,50 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"os"
-	"reflect"
 	"runtime"
-	"runtime/metrics"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
-	"unicode"
-
-	"faultline/store"
 )
 
-// redisVersion is the version of Redis whose texts and shapes the replies have.
-const redisVersion = "7.0.15"
+// redisVersion is the version of Redis that the server says it is: tools look at it to
+// learn which commands they may send. WAITAOF came with 7.2.
+const redisVersion = "7.2.4"
 
 // A section of INFO is a title and a function that writes its lines.
 type section struct {
-	name  string
-	write func(s *Server, add func(name string, value any))
+	name   string
+	write  func(s *Server, add func(name string, value any))
+	hidden bool // unless asked for by name, or with ALL or EVERYTHING
 }
 
 var sections = []section{
-	{"Server", (*Server).infoServer},
-	{"Clients", (*Server).infoClients},
-	{"Memory", (*Server).infoMemory},
-	{"Persistence", (*Server).infoPersistence},
-	{"Stats", (*Server).infoStats},
-	{"Replication", (*Server).infoReplication},
-	{"Keyspace", (*Server).infoKeyspace},
-	{"Store", (*Server).infoStore},
+	{"Server", (*Server).infoServer, false},
+	{"Clients", (*Server).infoClients, false},
+	{"Memory", (*Server).infoMemory, false},
+	{"Persistence", (*Server).infoPersistence, false},
+	{"Stats", (*Server).infoStats, false},
+	{"Replication", (*Server).infoReplication, false},
+	{"CPU", (*Server).infoCPU, false},
+	{"Modules", func(*Server, func(string, any)) {}, false},
+	{"Commandstats", (*Server).infoCommandstats, true},
+	{"Errorstats", (*Server).infoErrorstats, false},
+	{"Cluster", (*Server).infoCluster, false},
+	{"Keyspace", (*Server).infoKeyspace, false},
+	{"Store", (*Server).infoStore, false},
 }
 
 func cmdInfo(c *conn, args [][]byte) {
 	var b strings.Builder
-	for _, sec := range sections {
-		if !wants(args[1:], strings.ToLower(sec.name)) {
+	for i := range sections {
+		sec := &sections[i]
+		if !sec.wanted(args[1:]) {
 			continue
 		}
 		if b.Len() > 0 {
@@ -49,20 +56,22 @@ func cmdInfo(c *conn, args [][]byte) {
 	c.out.Verbatim(b.String())
 }
 
-// wants reports whether the arguments of INFO ask for a section.
-func wants(args [][]byte, section string) bool {
+// wanted reports whether the arguments of INFO ask for the section.
+func (sec *section) wanted(args [][]byte) bool {
 	for _, a := range args {
-		for _, word := range []string{section, "default", "all", "everything"} {
-			if isWord(a, word) {
-				return true
-			}
+		switch {
+		case isWord(a, strings.ToLower(sec.name)), isWord(a, "all"), isWord(a, "everything"):
+			return true
+		case isWord(a, "default") && !sec.hidden:
+			return true
 		}
 	}
-	return len(args) == 0
+	return len(args) == 0 && !sec.hidden
 }
 
 func (s *Server) infoServer(add func(string, any)) {
-	up := int64(time.Since(s.started).Seconds())
+	now := time.Now()
+	up := int64(now.Sub(s.started).Seconds())
 	add("redis_version", redisVersion)
 	add("server_name", "kvd")
 	add("kvd_version", s.opts.Version)
@@ -71,38 +80,81 @@ func (s *Server) infoServer(add func(string, any)) {
 	add("arch_bits", strconv.IntSize)
 	add("go_version", runtime.Version())
 	add("process_id", os.Getpid())
+	add("run_id", s.runID)
+	add("tcp_port", s.port())
+	add("server_time_usec", now.UnixMicro())
 	add("uptime_in_seconds", up)
 	add("uptime_in_days", up/(24*3600))
 }
 
 func (s *Server) infoClients(add func(string, any)) {
 	add("connected_clients", s.openCount())
-	add("maxclients", s.opts.MaxClients)
+	add("cluster_connections", 0)
+	add("maxclients", s.conf.maxClients.Load())
 	add("blocked_clients", 0)
+	add("watching_keys", s.watches.n.Load())
 }
 
-// infoMemory counts what the Go runtime holds; the store's pages lie outside,
-// section Store has them.
+// infoMemory has what the process uses: the store's pages, which lie outside the Go heap,
+// and that.
 func (s *Server) infoMemory(add func(string, any)) {
-	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
-	metrics.Read(sample)
-	add("used_memory", sample[0].Value.Uint64())
-	add("maxmemory", s.opts.MemoryBytes)
+	used, budget := int64(0), s.opts.MemoryBytes
+	if s.Ready() {
+		m := s.db.Metrics().Memory
+		used, budget = m.TotalBytes, m.BudgetBytes
+	}
+	add("used_memory", used)
+	add("used_memory_human", human(used))
+	add("used_memory_rss", residentBytes())
+	add("maxmemory", budget)
+	add("maxmemory_human", human(budget))
 	add("maxmemory_policy", "noeviction")
+	add("mem_fragmentation_ratio", "1.00")
+	add("mem_allocator", "go")
+	add("go_memory_limit", debug.SetMemoryLimit(-1))
 }
 
+// human prints bytes as Redis does.
+func human(bytes int64) string {
+	for i, unit := range []string{"G", "M", "K"} {
+		if scale := int64(1) << (30 - 10*i); bytes >= scale {
+			return fmt.Sprintf("%.2f%s", float64(bytes)/float64(scale), unit)
+		}
+	}
+	return fmt.Sprintf("%dB", bytes)
+}
+
+// infoPersistence has the log as the append-only file, and checkpoints as saves.
 func (s *Server) infoPersistence(add func(string, any)) {
 	ready := s.Ready()
+	status := func(failed bool) string {
+		if failed {
+			return "err"
+		}
+		return "ok"
+	}
 	add("loading", zeroOne(!ready))
 	add("async_loading", 0)
-	add("rdb_bgsave_in_progress", 0)
+	add("rdb_changes_since_last_save", 0)
+	add("rdb_bgsave_in_progress", zeroOne(s.saves.running.Load()))
+	add("rdb_last_save_time", s.saves.last.Load())
+	add("rdb_last_bgsave_status", status(s.saves.failed.Load()))
+	add("rdb_last_bgsave_time_sec", s.saves.took.Load()/int64(time.Second))
+	add("rdb_current_bgsave_time_sec", -1)
 	add("aof_enabled", 1)
-	status := "ok"
-	if s.stopped.Load() {
-		status = "err"
+	add("aof_rewrite_in_progress", 0)
+	add("aof_rewrite_scheduled", 0)
+	add("aof_last_rewrite_time_sec", -1)
+	add("aof_current_rewrite_time_sec", -1)
+	add("aof_last_bgrewrite_status", "ok")
+	add("aof_last_write_status", status(s.stopped.Load()))
+	if ready {
+		m := s.db.Metrics()
+		add("aof_current_size", m.Log.Bytes)
+		add("aof_pending_bio_fsync", 0)
+		add("aof_delayed_fsync", 0)
 	}
-	add("aof_last_write_status", status)
-	add("durability", durabilityName(s.opts.Durability))
+	add("appendfsync", s.fsync())
 	if !ready {
 		s.infoLoading(add)
 	}
@@ -119,12 +171,63 @@ func zeroOne(is bool) int {
 func (s *Server) infoStats(add func(string, any)) {
 	add("total_connections_received", s.stats.accepted.Load())
 	add("total_commands_processed", s.stats.commands.Load())
+	add("instantaneous_ops_per_sec", s.stats.perSecond.Load())
+	add("total_net_output_bytes", s.stats.sentBytes.Load())
 	add("rejected_connections", s.stats.refused.Load())
+	add("expired_keys", 0)
+	add("evicted_keys", 0)
+	add("keyspace_hits", s.stats.hits.Load())
+	add("keyspace_misses", s.stats.misses.Load())
+	add("pubsub_channels", 0)
+	add("pubsub_patterns", 0)
+	add("latest_fork_usec", 0)
+	add("total_error_replies", s.errors.total())
 }
 
 func (s *Server) infoReplication(add func(string, any)) {
 	add("role", "master")
 	add("connected_slaves", 0)
+	add("master_failover_state", "no-failover")
+	add("master_replid", s.runID)
+	add("master_repl_offset", 0)
+}
+
+func (s *Server) infoCPU(add func(string, any)) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return
+	}
+	seconds := func(t syscall.Timeval) string {
+		return fmt.Sprintf("%.6f", time.Duration(t.Nano()).Seconds())
+	}
+	add("used_cpu_sys", seconds(u.Stime))
+	add("used_cpu_user", seconds(u.Utime))
+}
+
+func (s *Server) infoCluster(add func(string, any)) { add("cluster_enabled", 0) }
+
+// infoCommandstats has the commands that were called, by name.
+func (s *Server) infoCommandstats(add func(string, any)) {
+	var all []*command
+	for _, cmd := range s.commands.all {
+		all = append(all, cmd)
+	}
+	slices.SortFunc(all, func(a, b *command) int { return cmp.Compare(a.full, b.full) })
+	for _, cmd := range all {
+		calls, rejected := cmd.stats.calls.Load(), cmd.stats.rejected.Load()
+		if calls+rejected == 0 {
+			continue
+		}
+		usec := float64(cmd.stats.nanos.Load()) / 1000
+		add("cmdstat_"+cmd.full, fmt.Sprintf("calls=%d,usec=%.0f,usec_per_call=%.2f,rejected_calls=%d,failed_calls=%d",
+			calls, usec, usec/float64(max(calls, 1)), rejected, cmd.stats.failed.Load()))
+	}
+}
+
+func (s *Server) infoErrorstats(add func(string, any)) {
+	s.errors.each(func(code string, n int64) {
+		add("errorstat_"+code, fmt.Sprintf("count=%d", n))
+	})
 }
 
 // infoKeyspace has the number of keys without those that are new beside leaves. DBSIZE
@@ -133,54 +236,9 @@ func (s *Server) infoKeyspace(add func(string, any)) {
 	if !s.Ready() {
 		return
 	}
-	if n := s.db.Metrics().Keys; n > 0 {
-		add("db0", fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", n))
-	}
-}
-
-// infoStore shows every number of store.Metrics under its own name.
-func (s *Server) infoStore(add func(string, any)) {
-	if !s.Ready() {
-		return
-	}
-	addFields("store", reflect.ValueOf(s.db.Metrics()), add)
-}
-
-func addFields(prefix string, v reflect.Value, add func(string, any)) {
-	for i := range v.NumField() {
-		if !v.Type().Field(i).IsExported() {
-			continue
-		}
-		name, field := prefix+"_"+snake(v.Type().Field(i).Name), v.Field(i)
-		switch d, isDuration := field.Interface().(time.Duration); {
-		case isDuration:
-			add(name+"_usec", d.Microseconds())
-		case field.Kind() == reflect.Struct:
-			addFields(name, field, add)
-		case field.CanInt() || field.CanUint() || field.CanFloat() || field.Kind() == reflect.Bool:
-			add(name, field.Interface())
+	for _, ks := range s.db.Metrics().Spaces {
+		if db, ok := s.databaseNamed(ks.Name); ok && ks.Keys > 0 {
+			add("db"+strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", ks.Keys))
 		}
 	}
-}
-
-// snake turns LogBytes and LSN into log_bytes and lsn.
-func snake(name string) string {
-	var b strings.Builder
-	runes := []rune(name)
-	for i, r := range runes {
-		starts := i > 0 && unicode.IsUpper(r) &&
-			(!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1]))
-		if starts {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(r))
-	}
-	return b.String()
-}
-
-func durabilityName(d store.Durability) string {
-	if d == store.Async {
-		return "async"
-	}
-	return "sync"
 }

@@ -11,10 +11,10 @@ import (
 // must not be sent before the server has waited until that write is as durable as is
 // promised: else a crash would take back what the client was shown.
 func TestReadWaits(t *testing.T) {
-	for _, durability := range []store.Durability{store.Sync, store.Async} {
-		t.Run(durabilityName(durability), func(t *testing.T) {
+	for _, fsync := range []Fsync{FsyncAlways, FsyncEverysec, FsyncNo} {
+		t.Run(fsync.String(), func(t *testing.T) {
 			db := &faulty{DB: openStore(t)}
-			srv := New(db, Options{Durability: durability})
+			srv := New(db, Options{Fsync: fsync})
 			defer srv.Shutdown(context.Background())
 			c, w := pipe(t, srv)
 			var waited store.LSN
@@ -25,7 +25,7 @@ func TestReadWaits(t *testing.T) {
 				waited = max(waited, lsn)
 				return nil
 			}
-			if db.onDurable = wait; durability == store.Async {
+			if db.onDurable = wait; fsync != FsyncAlways {
 				db.onDurable, db.onWritten = nil, wait
 			}
 			var b store.Batch

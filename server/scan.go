@@ -59,7 +59,7 @@ func (c *conn) scanKeys(req *scan, from []byte) (n int, next []byte, err error) 
 		return 0, nil, nil
 	}
 	prefix := globPrefix(req.pattern)
-	it, err := c.srv.db.NewIterator(&store.IterOptions{Lower: prefix, Upper: after(prefix), KeysOnly: true})
+	it, err := c.keys().NewIterator(&store.IterOptions{Lower: prefix, Upper: after(prefix), KeysOnly: true})
 	if err != nil {
 		return 0, nil, err
 	}
@@ -83,7 +83,6 @@ func (c *conn) scanKeys(req *scan, from []byte) (n int, next []byte, err error) 
 
 // parseScan returns the error's text if the arguments are wrong.
 func parseScan(args [][]byte) (req scan, errText string) {
-	const syntax = "ERR syntax error"
 	req.count = 10
 	var err error
 	if req.cursor, err = strconv.ParseUint(string(args[1]), 10, 64); err != nil {
@@ -92,7 +91,7 @@ func parseScan(args [][]byte) (req scan, errText string) {
 	opts := args[2:]
 	for len(opts) > 0 {
 		if len(opts) == 1 {
-			return req, syntax
+			return req, errSyntax
 		}
 		name, value := opts[0], opts[1]
 		switch {
@@ -103,14 +102,14 @@ func parseScan(args [][]byte) (req scan, errText string) {
 		case isWord(name, "count"):
 			n, ok := parseInt(value)
 			if !ok {
-				return req, "ERR value is not an integer or out of range"
+				return req, errNotInteger
 			}
 			if n < 1 {
-				return req, syntax
+				return req, errSyntax
 			}
 			req.count = int(min(n, maxScanKeys))
 		default:
-			return req, syntax
+			return req, errSyntax
 		}
 		opts = opts[2:]
 	}
@@ -128,11 +127,6 @@ func after(prefix []byte) []byte {
 		}
 	}
 	return nil
-}
-
-func parseInt(b []byte) (int64, bool) {
-	n, err := strconv.ParseInt(string(b), 10, 64)
-	return n, err == nil
 }
 
 // cursorCount is how many unfinished SCANs the server remembers.

@@ -15,15 +15,17 @@ import (
 
 // A Store is what the server needs of a *store.DB.
 type Store interface {
-	AppendGet(dst, key []byte) ([]byte, error)
-	Has(key []byte) (bool, error)
-	NewIterator(*store.IterOptions) (*store.Iterator, error)
-	Len() uint64
+	keyspace
 
 	ApplyContext(context.Context, *store.Batch, store.Durability) (store.LSN, error)
+	LSN() store.LSN
 	SeenLSN() store.LSN
 	WaitDurable(context.Context, store.LSN) error
 	WaitWritten(store.LSN) error
+	Checkpoint(context.Context) error
+
+	Keyspace(name string) (*store.Keyspace, error)
+	Keyspaces() []string
 
 	Metrics() store.Metrics
 }
@@ -32,13 +34,15 @@ var _ Store = (*store.DB)(nil)
 
 // Options say how to serve. The zero value of a field means its default.
 type Options struct {
-	Durability   store.Durability // store.Sync or store.Async
-	MaxClients   int              // 0 = 10000, as in Redis
-	Databases    int              // for SELECT; 0 = 16
-	Secret       *Secret          // of the password that clients must give; nil = none
-	Limits       resp.Limits      // zero = resp.DefaultLimits
-	WriteTimeout time.Duration    // for one send to a client that does not read; 0 = 30 s
-	Log          *slog.Logger     // nil = silent
+	Fsync        Fsync         // appendfsync; 0 = FsyncAlways
+	MaxClients   int           // 0 = 10000, as in Redis
+	Databases    int           // for SELECT; 0 = 16
+	Secret       *Secret       // of the password that clients must give; nil = none
+	Limits       resp.Limits   // zero = resp.DefaultLimits
+	WriteTimeout time.Duration // for one send to a client that does not read; 0 = 30 s
+	Log          *slog.Logger  // nil = silent
+
+	Debug bool // the command DEBUG is allowed
 
 	// For INFO and CONFIG GET only.
 	Version     string
@@ -69,6 +73,9 @@ type Server struct {
 	db       Store // see loading
 	loading  loading
 	opts     Options
+	conf     settings
+	watches  watches
+	saves    saves
 	commands *table
 	cursors  *cursors
 	started  time.Time
@@ -80,6 +87,8 @@ type Server struct {
 
 	shutdownAsked chan struct{} // closed by the command SHUTDOWN
 	askOnce       sync.Once
+
+	ticking sync.Once // eachSecond has begun
 
 	secret atomic.Pointer[Secret] // nil = no password is needed
 
@@ -95,10 +104,9 @@ type Server struct {
 		lastID    int64
 	}
 
-	stats struct {
-		accepted, refused atomic.Int64 // connections
-		commands          atomic.Int64 // added at each flush
-	}
+	stats  stats
+	errors errorCounts
+	runID  string
 }
 
 // New returns a Server of db, which stays the caller's to close. If db is nil, clients
@@ -110,9 +118,13 @@ func New(db Store, o Options) *Server {
 		opts:          o,
 		commands:      newTable(),
 		cursors:       newCursors(),
+		runID:         newRunID(),
 		started:       time.Now(),
 		shutdownAsked: make(chan struct{}),
 	}
+	s.conf.init(&o)
+	s.watches.init()
+	s.saves.last.Store(s.started.Unix())
 	s.secret.Store(o.Secret)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.listeners = make(map[net.Listener]struct{})
@@ -131,6 +143,7 @@ func (s *Server) Serve(l net.Listener) error {
 	if !s.addListener(l) {
 		return nil
 	}
+	s.ticking.Do(func() { go s.tick() })
 	backoff := time.Duration(0)
 	for {
 		nc, err := l.Accept()
@@ -159,7 +172,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) admit(nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
-	full := len(s.mu.open) >= s.opts.MaxClients
+	full := int64(len(s.mu.open)) >= s.conf.maxClients.Load()
 	ok := !full && !s.mu.draining
 	if ok {
 		s.mu.lastID++

@@ -238,10 +238,10 @@ func pipe(t testing.TB, srv *Server) (*resptest.Conn, *watched) {
 // server waits for the log once, for the newest of them, before it writes a
 // byte, and with the wait that the durability asks for.
 func TestOneWaitForAPipeline(t *testing.T) {
-	for _, durability := range []store.Durability{store.Sync, store.Async} {
-		t.Run(durabilityName(durability), func(t *testing.T) {
+	for _, fsync := range []Fsync{FsyncAlways, FsyncEverysec, FsyncNo} {
+		t.Run(fsync.String(), func(t *testing.T) {
 			db := &faulty{DB: openStore(t)}
-			srv := New(db, Options{Durability: durability})
+			srv := New(db, Options{Fsync: fsync})
 			defer srv.Shutdown(context.Background())
 			c, w := pipe(t, srv)
 
@@ -271,7 +271,7 @@ func TestOneWaitForAPipeline(t *testing.T) {
 				expect(t, c, `"value"`)
 			}
 			got, other := durable, written
-			if durability == store.Async {
+			if fsync != FsyncAlways {
 				got, other = written, durable
 			}
 			if len(got) != 1 || len(other) != 0 || w.writes.Load() != 1 {
@@ -303,11 +303,11 @@ func expectEnd(t testing.TB, c *resptest.Conn) {
 // the end of the connection, whatever commands it mixed.
 func TestFailedWait(t *testing.T) {
 	stopped := fmt.Errorf("%w: write the log: no space left on device", store.ErrStopped)
-	for _, durability := range []store.Durability{store.Sync, store.Async} {
-		t.Run(durabilityName(durability), func(t *testing.T) {
+	for _, fsync := range []Fsync{FsyncAlways, FsyncEverysec, FsyncNo} {
+		t.Run(fsync.String(), func(t *testing.T) {
 			fail := func(store.LSN) error { return stopped }
 			db := &faulty{DB: openStore(t), onDurable: fail, onWritten: fail}
-			srv := New(db, Options{Durability: durability})
+			srv := New(db, Options{Fsync: fsync})
 			defer srv.Shutdown(context.Background())
 			for _, pipeline := range [][]string{{"SET a 1"}, {"PING", "SET a 1", "GET a", "SET b 2"}, {"SET a 1", "QUIT"}} {
 				c, _ := pipe(t, srv)
@@ -523,12 +523,12 @@ func TestDrainBound(t *testing.T) {
 func TestShutdownCommand(t *testing.T) {
 	srv, addr := start(t, openStore(t), Options{})
 	c := dial(t, addr)
-	if _, err := c.Do("SHUTDOWN", "NOW"); err == nil {
-		t.Error("SHUTDOWN NOW: no error")
+	if _, err := c.Do("SHUTDOWN", "LATER"); err == nil {
+		t.Error("SHUTDOWN LATER: no error")
 	}
 	select {
 	case <-srv.ShutdownAsked():
-		t.Fatal("SHUTDOWN NOW asked")
+		t.Fatal("SHUTDOWN LATER asked")
 	default:
 	}
 	c.SendRaw("SET a 1\r\nSHUTDOWN NOSAVE\r\n")
@@ -652,7 +652,7 @@ func TestLimits(t *testing.T) {
 func TestInfo(t *testing.T) {
 	_, addr := start(t, openStore(t), Options{Version: "v1"})
 	c := dial(t, addr)
-	info := do(t, c, "INFO").Str
+	info := do(t, c, "INFO", "ALL").Str
 	for _, sec := range sections {
 		if !strings.Contains(info, "# "+sec.name+"\r\n") {
 			t.Errorf("no section %s", sec.name)

@@ -51,6 +51,38 @@ func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	return append(dst, part(value[len(dst):], offset, n)...), nil
 }
 
+// ValueBytes returns the length of the value of key, or ErrNotFound. It reads nothing of
+// a long value.
+func (ks *Keyspace) ValueBytes(key []byte) (int, error) {
+	if len(key) > MaxKeyBytes {
+		return 0, ErrNotFound
+	}
+	var memory [tree.MaxKeyBytes]byte
+	k, err := ks.appendKey(memory[:0], key)
+	if err != nil {
+		return 0, err
+	}
+	return ks.db.valueBytes(k)
+}
+
+// valueBytes is ValueBytes of a key of the tree.
+func (db *DB) valueBytes(key []byte) (int, error) {
+	var buf [tree.MaxEntryBytes]byte
+	value, found, err := db.find(buf[:0], key)
+	switch {
+	case db.closed.Load():
+		return 0, ErrClosed
+	case err != nil:
+		return 0, db.readError(err)
+	case found == tree.Nothing:
+		return 0, ErrNotFound
+	case found == tree.Short:
+		return len(value), nil
+	}
+	r, err := db.parseRef(value)
+	return r.Bytes, err
+}
+
 // part returns n bytes of value from offset on, or what there is of them.
 func part(value []byte, offset, n int64) []byte {
 	from := min(offset, int64(len(value)))

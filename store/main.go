@@ -27,6 +27,9 @@ func (db *DB) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error) {
 // Has is Keyspace.Has of the default keyspace.
 func (db *DB) Has(key []byte) (bool, error) { return db.spaces.main.Has(key) }
 
+// ValueBytes is Keyspace.ValueBytes of the default keyspace.
+func (db *DB) ValueBytes(key []byte) (int, error) { return db.spaces.main.ValueBytes(key) }
+
 // Put is Keyspace.Put of the default keyspace.
 func (db *DB) Put(key, value []byte, d Durability) error { return db.spaces.main.Put(key, value, d) }
 

@@ -123,18 +123,18 @@ func (d *daemon) listen() (err error) {
 }
 
 func (d *daemon) options() server.Options {
-	o := server.Options{
-		Durability:  store.Async,
+	fsync, err := server.ParseFsync(d.appendfsync)
+	if err != nil {
+		panic(err) // the setting allows no other
+	}
+	return server.Options{
+		Fsync:       fsync,
 		MaxClients:  d.maxClients,
 		Log:         d.log,
 		Version:     version(),
 		Dir:         string(d.dir),
 		MemoryBytes: int64(d.memory),
 	}
-	if d.appendfsync == "always" {
-		o.Durability = store.Sync
-	}
-	return o
 }
 
 func (d *daemon) accept(l net.Listener) {

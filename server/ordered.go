@@ -1,0 +1,234 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"math"
+
+	"faultline/server/resp"
+	"faultline/store"
+)
+
+// orderedCommands are about keys in their order. Redis has none like them; they are
+// written as its commands on sorted sets are.
+func orderedCommands() []*command {
+	const (
+		read  = flagRead | flagWhole
+		since = "0.1.0"
+	)
+	one := read | flagFast
+	return []*command{
+		{name: "kv.count", arity: 3, flags: read, since: since, args: "min max",
+			summary: "Count the keys of a range, one by one", run: cmdKvCount},
+		{name: "kv.delrange", arity: 3, flags: flagWrite | flagWhole, acl: aclDangerous, since: since, args: "min max",
+			summary: "Delete the keys of a range", run: cmdKvDelrange},
+		{name: "kv.first", arity: -1, flags: one, since: since, args: "[WITHVALUE]",
+			summary: "Get the first key", run: cmdKvFirst},
+		{name: "kv.last", arity: -1, flags: one, since: since, args: "[WITHVALUE]",
+			summary: "Get the last key", run: cmdKvLast},
+		{name: "kv.next", arity: -2, flags: one, since: since, args: "key [WITHVALUE]",
+			summary: "Get the first key that is greater", run: cmdKvNext},
+		{name: "kv.prev", arity: -2, flags: one, since: since, args: "key [WITHVALUE]",
+			summary: "Get the last key that is less", run: cmdKvPrev},
+		{name: "kv.range", arity: -3, flags: read, since: since, args: "min max [REV] [LIMIT count] [KEYS | WITHVALUES]",
+			summary: "Get the keys of a range in order, 1000 at most if no LIMIT says more", run: cmdKvRange},
+	}
+}
+
+// bounds are a range of keys: from lower on, less than upper; nil is no bound.
+type bounds struct{ lower, upper []byte }
+
+// parseBounds parses a minimum and a maximum as ZRANGE BYLEX has them: - and + are the
+// ends, [k takes k with it, (k leaves it out. It answers with the error.
+func (c *conn) parseBounds(lo, hi []byte) (b bounds, empty, ok bool) {
+	b.lower, empty, ok = parseBound(lo, '-', '+', 1)
+	var none bool
+	if ok {
+		b.upper, none, ok = parseBound(hi, '+', '-', 0)
+	}
+	if !ok {
+		c.out.Error("ERR min or max not valid string range item")
+		return b, false, false
+	}
+	empty = empty || none || b.lower != nil && b.upper != nil && bytes.Compare(b.lower, b.upper) >= 0
+	return b, empty, true
+}
+
+// parseBound returns the bound that text means. open is the letter for no bound, and
+// closed that for one beyond all keys. The key after k is k with a zero byte: it is the
+// bound for "(k" if that is a minimum, after = 1, and for "[k" if it is a maximum.
+func parseBound(text []byte, open, closed byte, after int) (key []byte, empty, ok bool) {
+	switch {
+	case len(text) == 1 && text[0] == open:
+		return nil, false, true
+	case len(text) == 1 && text[0] == closed:
+		return nil, true, true
+	case len(text) == 0 || text[0] != '[' && text[0] != '(':
+		return nil, false, false
+	}
+	key = text[1:]
+	if (text[0] == '(') == (after == 1) {
+		key = append(bytes.Clone(key), 0)
+	}
+	return key, false, true
+}
+
+// defaultLimit is how many keys KV.RANGE returns if nobody says.
+const defaultLimit = 1000
+
+// A rangeRequest is the arguments of KV.RANGE.
+type rangeRequest struct {
+	bounds
+	reverse, empty, values bool
+	limit                  int64
+}
+
+func (c *conn) parseRange(args [][]byte) (req rangeRequest, ok bool) {
+	req.limit = defaultLimit
+	opts := args[3:]
+	for len(opts) > 0 {
+		switch {
+		case isWord(opts[0], "rev"):
+			req.reverse = true
+		case isWord(opts[0], "keys"):
+			req.values = false
+		case isWord(opts[0], "withvalues"):
+			req.values = true
+		case isWord(opts[0], "limit") && len(opts) > 1:
+			if req.limit, ok = c.integer(opts[1]); !ok {
+				return req, false
+			}
+			if req.limit < 0 { // as in Redis: all
+				req.limit = math.MaxInt64
+			}
+			opts = opts[1:]
+		default:
+			c.out.Error(errSyntax)
+			return req, false
+		}
+		opts = opts[1:]
+	}
+	req.bounds, req.empty, ok = c.parseBounds(args[1], args[2])
+	return req, ok
+}
+
+// cmdKvRange answers with an array of keys, or of key, value, key, value. The minimum is
+// the first argument with REV too.
+func cmdKvRange(c *conn, args [][]byte) {
+	req, ok := c.parseRange(args)
+	if !ok {
+		return
+	}
+	n, err := c.collectRange(&req)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.out.Array(n)
+	c.out.Raw(c.scratch)
+}
+
+// maxRangeBytes is the longest reply of KV.RANGE, which must be whole before it is sent.
+const maxRangeBytes = 512 << 20
+
+var errLongRange = errors.New("reply too long, use a smaller LIMIT")
+
+// collectRange leaves the keys in c.scratch as bulks, and returns how many bulks.
+func (c *conn) collectRange(req *rangeRequest) (n int, err error) {
+	c.scratch = c.scratch[:0]
+	if req.empty {
+		return 0, nil
+	}
+	it, err := c.keys().NewIterator(&store.IterOptions{Lower: req.lower, Upper: req.upper, KeysOnly: !req.values})
+	if err != nil {
+		return 0, err
+	}
+	defer it.Close()
+	begin, step := it.First, it.Next
+	if req.reverse {
+		begin, step = it.Last, it.Prev
+	}
+	left := req.limit
+	for ok := left > 0 && begin(); ok; ok = left > 0 && step() {
+		c.scratch = resp.AppendBulk(c.scratch, it.Key())
+		n++
+		if req.values {
+			c.scratch = resp.AppendBulk(c.scratch, it.Value())
+			n++
+		}
+		if left--; len(c.scratch) > maxRangeBytes {
+			return 0, errLongRange
+		}
+	}
+	return n, it.Err()
+}
+
+func cmdKvCount(c *conn, args [][]byte) {
+	b, empty, ok := c.parseBounds(args[1], args[2])
+	if !ok {
+		return
+	}
+	n := int64(0)
+	if !empty {
+		it, err := c.keys().NewIterator(&store.IterOptions{Lower: b.lower, Upper: b.upper, KeysOnly: true})
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		for ok := it.First(); ok; ok = it.Next() {
+			n++
+		}
+		if err := it.Close(); err != nil {
+			c.fail(err)
+			return
+		}
+	}
+	c.out.Int(n)
+}
+
+func cmdKvFirst(c *conn, args [][]byte) {
+	c.writeEntry(args[1:], bounds{}, (*store.Iterator).First)
+}
+
+func cmdKvLast(c *conn, args [][]byte) {
+	c.writeEntry(args[1:], bounds{}, (*store.Iterator).Last)
+}
+
+func cmdKvNext(c *conn, args [][]byte) {
+	c.writeEntry(args[2:], bounds{lower: append(bytes.Clone(args[1]), 0)}, (*store.Iterator).First)
+}
+
+// cmdKvPrev finds no key before the empty one.
+func cmdKvPrev(c *conn, args [][]byte) {
+	c.writeEntry(args[2:], bounds{upper: args[1]}, (*store.Iterator).Last)
+}
+
+// writeEntry answers with the key that to goes to within b, or with the key and its
+// value if opts ask for that, or with nil.
+func (c *conn) writeEntry(opts [][]byte, b bounds, to func(*store.Iterator) bool) {
+	values := len(opts) == 1 && isWord(opts[0], "withvalue")
+	if len(opts) > 0 && !values {
+		c.out.Error(errSyntax)
+		return
+	}
+	it, err := c.keys().NewIterator(&store.IterOptions{Lower: b.lower, Upper: b.upper, KeysOnly: !values})
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	defer it.Close()
+	switch found := to(it); {
+	case it.Err() != nil:
+		c.fail(it.Err())
+	case found && values:
+		c.out.Array(2)
+		c.out.Bulk(it.Key())
+		c.out.Bulk(it.Value())
+	case found:
+		c.out.Bulk(it.Key())
+	case values:
+		c.out.NullArray()
+	default:
+		c.out.Null()
+	}
+}

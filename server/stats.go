@@ -1,0 +1,137 @@
+package server
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// stats are what INFO counts, of the whole server.
+type stats struct {
+	accepted, refused atomic.Int64 // connections
+
+	// Added at each flush.
+	commands     atomic.Int64
+	hits, misses atomic.Int64 // keys that were read, there or not
+	sentBytes    atomic.Int64
+
+	perSecond atomic.Int64 // commands in the last second
+	sampled   int64        // commands at its end
+}
+
+// A tally is what a connection has counted since the last flush.
+type tally struct{ commands, hits, misses int64 }
+
+// add takes over what a connection has counted.
+func (s *stats) add(t *tally, sentBytes int) {
+	s.commands.Add(t.commands)
+	s.sentBytes.Add(int64(sentBytes))
+	if t.hits > 0 {
+		s.hits.Add(t.hits)
+	}
+	if t.misses > 0 {
+		s.misses.Add(t.misses)
+	}
+	*t = tally{}
+}
+
+// sample is called each second, by one goroutine.
+func (s *stats) sample() {
+	now := s.commands.Load()
+	s.perSecond.Store(max(now-s.sampled, 0))
+	s.sampled = now
+}
+
+func (s *stats) reset() {
+	for _, n := range []*atomic.Int64{&s.accepted, &s.refused, &s.commands, &s.hits, &s.misses, &s.sentBytes} {
+		n.Store(0)
+	}
+}
+
+// resetStats sets to zero what INFO counts.
+func (s *Server) resetStats() {
+	s.stats.reset()
+	s.errors.reset()
+	for _, cmd := range s.commands.all {
+		cmd.stats.reset()
+	}
+}
+
+// errorCounts counts error replies by their code, the first word.
+type errorCounts struct {
+	mu sync.Mutex
+	n  map[string]int64
+}
+
+// note counts the error that reply begins with.
+func (e *errorCounts) note(reply []byte) {
+	code, _, _ := bytes.Cut(reply[1:], []byte{' '})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.n == nil {
+		e.n = make(map[string]int64)
+	}
+	e.n[string(code)]++ // codes are ours, so they are few
+}
+
+func (e *errorCounts) total() (n int64) {
+	e.each(func(_ string, of int64) { n += of })
+	return n
+}
+
+// each visits the codes in order.
+func (e *errorCounts) each(visit func(code string, n int64)) {
+	e.mu.Lock()
+	n := maps.Clone(e.n)
+	e.mu.Unlock()
+	for _, code := range slices.SortedFunc(maps.Keys(n), cmp.Compare[string]) {
+		visit(code, n[code])
+	}
+}
+
+func (e *errorCounts) reset() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.n = nil
+}
+
+// newRunID returns 40 random hex digits, by which tools tell one run of the server from
+// the next.
+func newRunID() string {
+	var id [20]byte
+	rand.Read(id[:])
+	return hex.EncodeToString(id[:])
+}
+
+// port returns the TCP port of some listener, 0 if there is none.
+func (s *Server) port() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.mu.listeners {
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+			return tcp.Port
+		}
+	}
+	return 0
+}
+
+// residentBytes is how much memory the process has, as the kernel says; 0 where it does
+// not.
+func residentBytes() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	fields := strings.Fields(string(text))
+	if err != nil || len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(fields[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}
