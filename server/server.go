@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -28,6 +29,7 @@ type Store interface {
 	Keyspaces() []string
 
 	Metrics() store.Metrics
+	Err() error
 }
 
 var _ Store = (*store.DB)(nil)
@@ -38,7 +40,7 @@ type Options struct {
 	MaxClients   int           // 0 = 10000, as in Redis
 	Databases    int           // for SELECT; 0 = 16
 	Secret       *Secret       // of the password that clients must give; nil = none
-	Limits       resp.Limits   // zero = resp.DefaultLimits
+	Limits       resp.Limits   // a zero is that of resp.DefaultLimits
 	WriteTimeout time.Duration // for one send to a client that does not read; 0 = 30 s
 	Log          *slog.Logger  // nil = silent
 
@@ -57,8 +59,11 @@ func (o *Options) setDefaults() {
 	if o.Databases == 0 {
 		o.Databases = 16
 	}
-	if o.Limits == (resp.Limits{}) {
-		o.Limits = resp.DefaultLimits
+	o.Limits = resp.Limits{
+		BulkBytes:    cmp.Or(o.Limits.BulkBytes, resp.DefaultLimits.BulkBytes),
+		Args:         cmp.Or(o.Limits.Args, resp.DefaultLimits.Args),
+		InlineBytes:  cmp.Or(o.Limits.InlineBytes, resp.DefaultLimits.InlineBytes),
+		CommandBytes: cmp.Or(o.Limits.CommandBytes, resp.DefaultLimits.CommandBytes),
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 30 * time.Second

@@ -276,6 +276,15 @@ func (db *DB) usable() error {
 	return nil
 }
 
+// Err returns nil while the store takes writes: after that the error, of ErrStopped or
+// ErrClosed, that every write gets. A store that has stopped reads on.
+func (db *DB) Err() error {
+	if err := db.usable(); err != nil {
+		return err
+	}
+	return db.flusher.Err()
+}
+
 // orClosed is what err, of a wait for the flusher, means when Close came
 // meanwhile.
 func (db *DB) orClosed(err error) error {

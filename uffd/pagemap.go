@@ -15,11 +15,14 @@ type Pagemap struct {
 	fd int // plain for the sake of symmetry with FD; closing it is harmless
 }
 
-// OpenPagemap opens /proc/self/pagemap, which needs no privilege.
+const pagemapPath = "/proc/self/pagemap"
+
+// OpenPagemap opens /proc/self/pagemap, which needs no privilege; see [Hold] for a
+// process that gives up rights.
 func OpenPagemap() (*Pagemap, error) {
-	fd, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := open(&held.pagemap, pagemapPath, unix.O_RDONLY)
 	if err != nil {
-		return nil, &OpError{Op: "open /proc/self/pagemap", Err: err}
+		return nil, &OpError{Op: "open " + pagemapPath, Err: err}
 	}
 	return &Pagemap{fd: fd}, nil
 }

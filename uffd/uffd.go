@@ -137,7 +137,7 @@ func create() (fd int, via string, err error) {
 }
 
 func createByDevice(flags uintptr) (int, unix.Errno) {
-	dev, err := unix.Open(devicePath, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	dev, err := open(&held.device, devicePath, unix.O_RDWR)
 	if err != nil {
 		var errno unix.Errno
 		errors.As(err, &errno)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,17 +84,20 @@ func TestDenied(t *testing.T) {
 		name   string
 		errno  unix.Errno // answer of userfaultfd(2); 0: no filter
 		nobody bool       // run as a user without access to the device
+		hold   bool       // call Hold before all that
 		needs  bool
 		want   []string
 	}{
-		{"allowed", 0, false, true, []string{"via userfaultfd(2)", "trap works"}},
-		{"allowed to nobody", 0, true, root, []string{"via userfaultfd(2)", "trap works"}},
-		{"EPERM, device open", unix.EPERM, false, device, []string{"via /dev/userfaultfd", "trap works"}},
-		{"ENOSYS, device open", unix.ENOSYS, false, device, []string{"via /dev/userfaultfd", "trap works"}},
-		{"EPERM, device closed", unix.EPERM, true, root && closed,
+		{"allowed", 0, false, false, true, []string{"via userfaultfd(2)", "trap works"}},
+		{"allowed to nobody", 0, true, false, root, []string{"via userfaultfd(2)", "trap works"}},
+		{"EPERM, device open", unix.EPERM, false, false, device, []string{"via /dev/userfaultfd", "trap works"}},
+		{"ENOSYS, device open", unix.ENOSYS, false, false, device, []string{"via /dev/userfaultfd", "trap works"}},
+		{"EPERM, device closed", unix.EPERM, true, false, root && closed,
 			[]string{"unsupported", "EPERM", "EACCES", "seccomp profile", "not open to this user"}},
-		{"ENOSYS, device closed", unix.ENOSYS, true, root && closed,
+		{"ENOSYS, device closed", unix.ENOSYS, true, false, root && closed,
 			[]string{"unsupported", "ENOSYS", "EACCES", "a seccomp filter hides", "not open to this user"}},
+		{"EPERM, device closed, but held", unix.EPERM, true, true, root && closed && device,
+			[]string{"via /dev/userfaultfd", "trap works", "pagemap opens"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if !c.needs {
@@ -105,7 +107,7 @@ func TestDenied(t *testing.T) {
 			must(t, err)
 			cmd := exec.Command(self)
 			cmd.Env = append(os.Environ(),
-				fmt.Sprintf("%s=%d %t", deniedEnv, c.errno, c.nobody),
+				fmt.Sprintf("%s=%d %t %t", deniedEnv, c.errno, c.nobody, c.hold),
 				"GORACE=atexit_sleep_ms=0") // else a child under -race sleeps a second
 			out, err := cmd.CombinedOutput()
 			if err != nil {
@@ -121,13 +123,21 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// deniedEnv makes the test binary run deniedChild: "errno nobody".
+// deniedEnv makes the test binary run deniedChild: "errno nobody hold".
 const deniedEnv = "UFFD_TEST_DENIED"
 
 // deniedChild denies itself userfaultfd(2), then tells what Probe and Open say.
 func deniedChild() int {
-	errno, nobody, _ := strings.Cut(os.Getenv(deniedEnv), " ")
-	if nobody == "true" {
+	var errno int
+	var nobody, hold bool
+	if _, err := fmt.Sscan(os.Getenv(deniedEnv), &errno, &nobody, &hold); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	if hold {
+		Hold()
+	}
+	if nobody {
 		const uid = 65534
 		// In this order: the first two need the right that the last gives up.
 		for _, step := range []error{syscall.Setgroups(nil), syscall.Setgid(uid), syscall.Setuid(uid)} {
@@ -137,8 +147,8 @@ func deniedChild() int {
 			}
 		}
 	}
-	if n, _ := strconv.Atoi(errno); n != 0 {
-		if err := denySyscall(unix.SYS_USERFAULTFD, unix.Errno(n)); err != nil {
+	if errno != 0 {
+		if err := denySyscall(unix.SYS_USERFAULTFD, unix.Errno(errno)); err != nil {
 			fmt.Println("install a seccomp filter:", err)
 			return 1
 		}
@@ -150,6 +160,10 @@ func deniedChild() int {
 	}
 	if f, errOpen := Open(sigbusWP); errOpen == nil {
 		fmt.Println(trapWorks(f))
+		if p, err := OpenPagemap(); err == nil { // root's after setuid: only Hold has it
+			p.Close()
+			fmt.Println("pagemap opens")
+		}
 	} else if err == nil || errOpen.Error() != err.Error() {
 		fmt.Printf("Open says %v, Probe %v\n", errOpen, err)
 		return 1

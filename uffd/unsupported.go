@@ -24,6 +24,9 @@ func Open(Features) (*FD, error) { return nil, unavailable() }
 // Probe fails with an [*UnavailableError].
 func Probe() (Info, error) { return Info{}, unavailable() }
 
+// Hold does nothing.
+func Hold() {}
+
 // OpenPagemap fails with an [*UnavailableError].
 func OpenPagemap() (*Pagemap, error) { return nil, unavailable() }
 

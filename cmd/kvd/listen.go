@@ -45,10 +45,10 @@ func listenTCP(addrs []string, keepAlive time.Duration) ([]net.Listener, error) 
 	return all, nil
 }
 
-// listenUnix makes a socket with permissions perm. What a process has left that was
-// killed goes first. The mask of the process keeps others out until the permissions
-// are set.
-func listenUnix(name string, perm mode) (net.Listener, error) {
+// listenUnix makes a socket with permissions perm, of id if it is not nil. What a process
+// has left that was killed goes first. The mask of the process keeps others out until
+// the permissions are set.
+func listenUnix(name string, perm mode, id *identity) (net.Listener, error) {
 	if err := removeStale(name); err != nil {
 		return nil, err
 	}
@@ -56,7 +56,13 @@ func listenUnix(name string, perm mode) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(name, os.FileMode(perm)); err != nil {
+	if id != nil {
+		err = os.Chown(name, id.uid, id.gid)
+	}
+	if err == nil {
+		err = os.Chmod(name, os.FileMode(perm))
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -89,6 +95,12 @@ func closeAll(all []net.Listener) {
 	for _, l := range all {
 		l.Close()
 	}
+}
+
+// isTLS tells whether l has been made by tls.NewListener.
+func isTLS(l net.Listener) bool {
+	_, plain := l.(*net.TCPListener)
+	return !plain && l.Addr().Network() == "tcp"
 }
 
 // isLocal tells whether only this machine reaches l.

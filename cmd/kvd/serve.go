@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -9,13 +10,17 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"faultline/server"
+	"faultline/server/admin"
 	"faultline/store"
+	"faultline/uffd"
 )
 
 func newServe(stderr io.Writer) *cobra.Command {
@@ -53,10 +58,10 @@ func (c *config) check() error {
 	if c.dir == "" {
 		return usageError{errors.New("dir is empty")}
 	}
-	if len(tcpAddresses(c.listen, c.bind, c.port)) == 0 && c.unixSocket == "" {
+	if len(tcpAddresses(c.listen, c.bind, c.port))+len(tcpAddresses(c.tlsListen, c.bind, c.tlsPort)) == 0 && c.unixSocket == "" {
 		return usageError{errors.New("port is 0, and there is no unixsocket: nobody could connect")}
 	}
-	return nil
+	return c.checkTLS()
 }
 
 // logger returns the log that the settings ask for.
@@ -76,26 +81,35 @@ func (c *config) logger(w io.Writer) *slog.Logger {
 type daemon struct {
 	*config
 	log       *slog.Logger
-	listeners []net.Listener
+	id        *identity // whom to become; nil is nobody else
+	tls       certificates
+	secret    *server.Secret // nil is no password
+	listeners []net.Listener // of clients
+	admins    []net.Listener
 	srv       *server.Server
 	db        *store.DB
 	served    chan error // an error of one of the listeners
 	signals   chan os.Signal
 }
 
-// serve runs the server until a signal or SHUTDOWN. It listens before it opens the
-// store, which may take long: a port in use shows at once, and who comes early is told
-// how far it is.
+// serve runs the server until a signal or SHUTDOWN. It opens what only a privileged
+// user can, becomes another user and confines itself, and then opens the store, which
+// may take long: who comes early is told how far it is.
 func serve(c *config, log *slog.Logger) error {
 	syscall.Umask(0o077) // what is made is for this user only
 	d := &daemon{config: c, log: log, served: make(chan error, 1), signals: make(chan os.Signal, 2)}
-	if err := d.listen(); err != nil {
-		return err
+	d.tls.config = c
+	defer d.close()
+	for _, step := range []func() error{d.identify, d.readFiles, d.listen, d.makeDir, d.confine} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	defer closeAll(d.listeners)
 	d.srv = server.New(nil, d.options())
 	signal.Notify(d.signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(d.signals)
+	defer d.reloadOnHangup()()
+	d.serveAdmin()
 	for _, l := range d.listeners {
 		go d.accept(l)
 	}
@@ -103,23 +117,165 @@ func serve(c *config, log *slog.Logger) error {
 	if err != nil || !opened {
 		return errors.Join(err, d.drain())
 	}
+	notify("READY=1\nSTATUS=serving")
 	err = d.wait()
+	notify("STOPPING=1\nSTATUS=draining")
 	return errors.Join(err, d.drain(), d.db.Close())
 }
 
-// listen opens the sockets of clients.
-func (d *daemon) listen() (err error) {
-	d.listeners, err = listenTCP(tcpAddresses(d.config.listen, d.bind, d.port), time.Duration(d.tcpKeepalive))
-	if err != nil || d.unixSocket == "" {
+// identify finds the user to become.
+func (d *daemon) identify() error {
+	if d.user == "" {
+		return nil
+	}
+	id, err := identityOf(string(d.user))
+	d.id = &id
+	return err
+}
+
+// readFiles reads the password and the certificates.
+func (d *daemon) readFiles() (err error) {
+	if d.requirePassFile != "" {
+		if d.secret, err = readPassword(string(d.requirePassFile)); err != nil {
+			return err
+		}
+	}
+	if d.tlsCertFile != "" {
+		err = d.tls.load()
+	}
+	return err
+}
+
+// listen opens the sockets of clients, and those of the admin.
+func (d *daemon) listen() error {
+	keepAlive := time.Duration(d.tcpKeepalive)
+	plain, err := listenTCP(tcpAddresses(d.config.listen, d.bind, d.port), keepAlive)
+	if d.listeners = plain; err != nil {
 		return err
 	}
-	l, err := listenUnix(string(d.unixSocket), d.unixSocketPerm)
+	secure, err := listenTCP(tcpAddresses(d.tlsListen, d.bind, d.tlsPort), keepAlive)
 	if err != nil {
-		closeAll(d.listeners)
 		return err
 	}
-	d.listeners = append(d.listeners, l)
+	for _, l := range secure {
+		d.listeners = append(d.listeners, tls.NewListener(l, d.tls.server()))
+	}
+	if d.unixSocket != "" {
+		l, err := listenUnix(string(d.unixSocket), d.unixSocketPerm, d.id)
+		if err != nil {
+			return err
+		}
+		d.listeners = append(d.listeners, l)
+	}
+	if err := d.protect(); err != nil {
+		return err
+	}
+	d.admins, err = listenTCP(d.admin, keepAlive)
+	if errors.Is(err, syscall.EADDRINUSE) && d.origin["admin"] == "" {
+		d.log.Warn("no HTTP server for the admin: set admin to another address", "err", err)
+		return nil
+	}
+	return err
+}
+
+// protect refuses to serve other machines that need not say who they are.
+func (d *daemon) protect() error {
+	if !d.protectedMode || d.secret != nil {
+		return nil
+	}
+	for _, l := range d.listeners {
+		if isLocal(l) || isTLS(l) && d.tlsCACertFile != "" && d.tlsAuthClients == "yes" {
+			continue
+		}
+		return fmt.Errorf("other machines reach %s, and there is no password: set requirepass-file, or tls-ca-cert-file for TLS, or protected-mode no", l.Addr())
+	}
 	return nil
+}
+
+func (d *daemon) makeDir() error { return prepareDir(string(d.dir), d.id) }
+
+// confine gives up all rights that are not needed any more.
+func (d *daemon) confine() error {
+	uffd.Hold()
+	if d.id != nil {
+		if err := d.id.become(); err != nil {
+			return fmt.Errorf("user %s: %w", d.user, err)
+		}
+	}
+	if err := noNewPrivileges(); err != nil {
+		return err
+	}
+	if d.landlock == "no" {
+		return nil
+	}
+	box := d.sandbox()
+	version, err := box.apply()
+	switch {
+	case err == nil:
+		d.log.Debug("confined", "landlock", version)
+	case d.landlock == "auto" && errors.Is(err, errors.ErrUnsupported):
+		d.log.Info("not confined", "err", err)
+	default:
+		return err
+	}
+	return nil
+}
+
+// sandbox says what the process needs from now on: the store; the files that it reads
+// again, which may be others by then under the same names; and what the kernel tells of
+// memory.
+func (d *daemon) sandbox() *sandbox {
+	s := &sandbox{
+		readWrite: []string{string(d.dir)},
+		read:      []string{"/proc", "/sys/fs/cgroup"},
+		abstract:  strings.HasPrefix(os.Getenv("NOTIFY_SOCKET"), "@"),
+	}
+	for _, f := range []path{d.requirePassFile, d.tlsCertFile, d.tlsKeyFile, d.tlsCACertFile} {
+		if f != "" {
+			s.read = append(s.read, filepath.Dir(string(f)))
+		}
+	}
+	if d.unixSocket != "" {
+		s.unlink = append(s.unlink, filepath.Dir(string(d.unixSocket)))
+	}
+	return s
+}
+
+// serveAdmin starts the HTTP servers. They end with the process.
+func (d *daemon) serveAdmin() {
+	for _, l := range d.admins {
+		h := admin.New(d.srv, version())
+		h.ErrorLog = slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)
+		go h.Serve(l)
+		d.log.Info("admin", "url", "http://"+l.Addr().String())
+	}
+}
+
+// reloadOnHangup reads the password and the certificates again at each SIGHUP, until
+// what it returns is called. If one is wrong what was read before holds.
+func (d *daemon) reloadOnHangup() (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			if err := d.readFiles(); err != nil {
+				d.log.Error("reload: what was read before still holds", "err", err)
+				continue
+			}
+			d.srv.SetSecret(d.secret)
+			d.log.Info("reloaded")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+	}
+}
+
+// close ends what serve has opened, if it has not ended yet.
+func (d *daemon) close() {
+	closeAll(d.listeners)
+	closeAll(d.admins)
 }
 
 func (d *daemon) options() server.Options {
@@ -127,14 +283,18 @@ func (d *daemon) options() server.Options {
 	if err != nil {
 		panic(err) // the setting allows no other
 	}
-	return server.Options{
+	o := server.Options{
 		Fsync:       fsync,
 		MaxClients:  d.maxClients,
+		Databases:   d.databases,
+		Secret:      d.secret,
 		Log:         d.log,
 		Version:     version(),
 		Dir:         string(d.dir),
 		MemoryBytes: int64(d.memory),
 	}
+	o.Limits.BulkBytes, o.Limits.CommandBytes = int(d.maxBulk), int(d.queryBuffer)
+	return o
 }
 
 func (d *daemon) accept(l net.Listener) {
@@ -177,21 +337,11 @@ func (d *daemon) open() (opened bool, err error) {
 		return false, err
 	}
 	d.srv.Open(d.db)
-	d.warn()
 	for _, l := range d.listeners {
 		d.log.Info("listening", "addr", l.Addr(), "dir", string(d.dir), "appendfsync", d.appendfsync,
-			"loaded_in", time.Since(began).Round(time.Millisecond))
+			"tls", isTLS(l), "loaded_in", time.Since(began).Round(time.Millisecond))
 	}
 	return true, nil
-}
-
-// warn tells of who can come in.
-func (d *daemon) warn() {
-	for _, l := range d.listeners {
-		if !isLocal(l) {
-			d.log.Warn("there is no password: whoever reaches this address can read, write and shut down", "addr", l.Addr())
-		}
-	}
 }
 
 // progressEvery is how often the log tells of a long recovery.
@@ -204,6 +354,7 @@ func (d *daemon) progress() func(done, total uint64) {
 		d.srv.Loading(done, total)
 		if now := time.Now(); total > 0 && now.After(next) {
 			next = now.Add(progressEvery)
+			notify(fmt.Sprintf("STATUS=loading, %d of %d bytes of the log\nEXTEND_TIMEOUT_USEC=%d", done, total, 10*progressEvery.Microseconds()))
 			d.log.Info("loading", "addr", d.listeners[0].Addr(), "dir", string(d.dir), "log_bytes", done, "of", total)
 		}
 	}

@@ -14,6 +14,7 @@ type config struct {
 	dir         path
 	memory      size
 	appendfsync string
+	databases   int
 
 	bind           hosts
 	port           int
@@ -23,9 +24,23 @@ type config struct {
 	maxClients     int
 	tcpKeepalive   seconds
 
+	protectedMode   yesNo
+	requirePassFile path
+	tlsPort         int
+	tlsListen       addresses
+	tlsCertFile     path
+	tlsKeyFile      path
+	tlsCACertFile   path
+	tlsAuthClients  string
+
+	maxBulk        size
+	queryBuffer    size
+	admin          addresses
 	logLevel       string
 	logFormat      string
 	shutdownWithin seconds
+	user           text
+	landlock       string
 
 	// For tests: checkpoints under load, and traps alone.
 	dirtyBudget size
@@ -61,17 +76,28 @@ func newConfig() *config {
 	return &config{
 		dir:            "kvd-data",
 		appendfsync:    "always",
+		databases:      16,
 		bind:           hosts{"127.0.0.1"},
 		port:           6379,
 		unixSocketPerm: 0o700,
 		maxClients:     10_000,
 		tcpKeepalive:   seconds(300 * time.Second),
+		protectedMode:  true,
+		tlsAuthClients: "yes",
+		maxBulk:        1 << 20,
+		queryBuffer:    64 << 20,
+		admin:          addresses{defaultAdmin},
 		logLevel:       "info",
 		logFormat:      "text",
 		shutdownWithin: seconds(10 * time.Second),
+		landlock:       "auto",
 		origin:         map[string]string{},
 	}
 }
+
+// defaultAdmin is the address of the admin's HTTP server. If it is in use, kvd goes on
+// without: another kvd has it.
+const defaultAdmin = "127.0.0.1:9379"
 
 // groups returns the table. Its values are the fields of c.
 func (c *config) groups() []group {
@@ -82,9 +108,10 @@ func (c *config) groups() []group {
 			{"appendfsync", choice{&c.appendfsync, []string{"always", "everysec", "no"}},
 				"a write is answered when it is on disk (always), or when the kernel has it, which then writes it within a second (everysec) or when it likes (no)", ""},
 			{"memory", &c.memory, "all memory of the store, e.g. 1GiB", "half of the machine's"},
+			{"databases", number{&c.databases, 1, 100}, "how many databases SELECT knows", ""},
 		}},
 		{"Connections", []setting{
-			{"bind", &c.bind, "addresses to listen on, for port", ""},
+			{"bind", &c.bind, "addresses to listen on, for port and tls-port", ""},
 			{"port", port(&c.port), "TCP port; 0 is none", ""},
 			{"listen", &c.listen, "addresses with ports, in place of bind and port; port 0 takes a free one", "bind and port"},
 			{"unixsocket", &c.unixSocket, "Unix socket to listen on as well", "none"},
@@ -92,7 +119,26 @@ func (c *config) groups() []group {
 			{"maxclients", number{&c.maxClients, 1, math.MaxInt32}, "connections at once", ""},
 			{"tcp-keepalive", &c.tcpKeepalive, "how often a silent client is asked whether it is still there; 0 is never", ""},
 		}},
+		{"Security", []setting{
+			{"protected-mode", &c.protectedMode, "do not start on an address that other machines reach, without a password or certificates of clients", ""},
+			{"requirepass-file", &c.requirePassFile, "file with the password of clients, which others must not be able to read; SIGHUP reads it again", "no password"},
+			{"tls-port", port(&c.tlsPort), "TCP port for TLS 1.3; 0 is none", ""},
+			{"tls-listen", &c.tlsListen, "addresses with ports for TLS, in place of bind and tls-port", "bind and tls-port"},
+			{"tls-cert-file", &c.tlsCertFile, "certificate of the server, PEM; SIGHUP reads it again", "none"},
+			{"tls-key-file", &c.tlsKeyFile, "its key, PEM, which others must not be able to read", "none"},
+			{"tls-ca-cert-file", &c.tlsCACertFile, "certificates of who may sign those of clients, PEM", "none"},
+			{"tls-auth-clients", choice{&c.tlsAuthClients, []string{"yes", "no", "optional"}},
+				"whether a client must show a certificate, if tls-ca-cert-file is set", ""},
+			{"user", &c.user, "user, or uid:gid, to become once all is open; for a start as root", "stay who started it"},
+			{"landlock", choice{&c.landlock, []string{"auto", "yes", "no"}},
+				"let the kernel confine the process to its files: as far as it can (auto), or not to start where it cannot (yes)", ""},
+		}},
+		{"Limits", []setting{
+			{"proto-max-bulk-len", &c.maxBulk, "longest argument of a command", ""},
+			{"client-query-buffer-limit", &c.queryBuffer, "most bytes of one command", ""},
+		}},
 		{"Operation", []setting{
+			{"admin", &c.admin, "addresses of the HTTP server for /metrics, /healthz, /readyz and /debug/pprof; empty is none", "none"},
 			{"loglevel", choice{&c.logLevel, []string{"debug", "info", "warn", "error"}}, "least severity that is logged", ""},
 			{"log-format", choice{&c.logFormat, []string{"text", "json"}}, "form of the log, which goes to stderr", ""},
 			{"shutdown-timeout", &c.shutdownWithin, "how long a shutdown waits for clients that do not take their replies", ""},

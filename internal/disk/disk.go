@@ -26,7 +26,8 @@ import (
 // Methods are safe for concurrent use.
 type FS interface {
 	// Open opens name for reading and writing. With create it makes the file,
-	// mode 0600, if there is none; without, a missing file is fs.ErrNotExist.
+	// mode 0600, if there is none; without, a missing file is fs.ErrNotExist. A
+	// symbolic link is an error: who can plant one would choose what is written to.
 	Open(name string, create bool) (File, error)
 	// OpenRead opens name for reading only.
 	OpenRead(name string) (File, error)
@@ -125,7 +126,7 @@ var OS FS = osFS{}
 type osFS struct{}
 
 func (osFS) Open(name string, create bool) (File, error) {
-	flag := os.O_RDWR
+	flag := os.O_RDWR | noFollow
 	if create {
 		flag |= os.O_CREATE
 	}

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// noFollow makes an open fail, with ELOOP, where the name is a symbolic link.
+const noFollow = unix.O_NOFOLLOW
+
 // Sync is fdatasync: fsync would also write the times of the inode.
 func (f osFile) Sync() error {
 	for {

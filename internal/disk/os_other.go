@@ -9,6 +9,8 @@ import (
 	"runtime"
 )
 
+const noFollow = 0
+
 func (f osFile) Sync() error { return f.File.Sync() }
 
 func (f osFile) Allocate(size int64) error { return f.grow(size) }

@@ -48,7 +48,8 @@ var arrows = map[string][]string{
 	"server/resp":          nil,
 	"server/resp/resptest": nil,
 	"server":               {"server/resp", "store"},
-	"cmd/kvd":              {"server", "store"},
+	"server/admin":         {"server", "store"},
+	"cmd/kvd":              {"server", "server/admin", "store", "uffd"},
 	"cmd/kvbench": {
 		"cmd/kvbench/internal/bench", "cmd/kvbench/internal/cgroup", "cmd/kvbench/internal/engine", "cmd/kvbench/internal/faults", "cmd/kvbench/internal/ltm",
 	},

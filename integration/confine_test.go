@@ -1,0 +1,232 @@
+package integration
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// asRoot skips a test that needs root.
+func asRoot(t *testing.T) {
+	if os.Getuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal("not root")
+	}
+	t.Skip("not root")
+}
+
+// owned makes a directory that another user can come to.
+func owned(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "kvd-confine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestUser starts kvd as root with --user, and looks at every thread of the process: who
+// it is, and that it can get no rights back; at its mask and at whom its memory belongs
+// to; and at what it has made. The store works, its audit of the page tables too, which
+// an unprivileged process that cannot be dumped may open no more.
+func TestUser(t *testing.T) {
+	asRoot(t)
+	dir := filepath.Join(owned(t), "data")
+	k := startKvd(t, dir, 2, "--user", "65534:65533", "--landlock", "yes")
+	c := k.dial()
+	c.Do("SET", "a", "b")
+	if r, err := c.Do("GET", "a"); err != nil || r.Str != "b" {
+		t.Errorf("GET: %v, %v", r, err)
+	}
+	proc := fmt.Sprintf("/proc/%d", k.cmd.Process.Pid)
+	threads, err := filepath.Glob(proc + "/task/*/status")
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("%d threads, %v", len(threads), err)
+	}
+	for _, thread := range threads {
+		status, err := os.ReadFile(thread)
+		if os.IsNotExist(err) || errors.Is(err, syscall.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"Uid:\t65534\t65534\t65534\t65534", "Gid:\t65533\t65533\t65533\t65533", "Groups:\t ",
+			"NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "Umask:\t0077"} {
+			if !bytes.Contains(status, []byte("\n"+line+"\n")) {
+				t.Errorf("%s has no line %q:\n%s", thread, line, status)
+			}
+		}
+	}
+	if uid := ownerOf(t, proc+"/mem"); uid != 0 {
+		t.Errorf("the memory of the process is %d's: it can be dumped", uid)
+	}
+	checkModes(t, dir, 65534)
+	k.signal(syscall.SIGTERM)
+	if status := k.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+// checkModes looks at all that kvd has made: for its user only.
+func checkModes(t *testing.T, dir string, uid uint32) {
+	t.Helper()
+	n := 0
+	err := filepath.Walk(dir, func(path string, st os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		n++
+		want := os.FileMode(0o600)
+		if st.IsDir() {
+			want = 0o700
+		}
+		if st.Mode().Perm() != want || st.Sys().(*syscall.Stat_t).Uid != uid {
+			t.Errorf("%s: mode %04o, user %d", path, st.Mode().Perm(), st.Sys().(*syscall.Stat_t).Uid)
+		}
+		return nil
+	})
+	if err != nil || n < 5 {
+		t.Errorf("%d files, %v", n, err)
+	}
+}
+
+func ownerOf(t *testing.T, path string) uint32 {
+	t.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Uid
+}
+
+// TestModes starts kvd with a mask that would leave all open.
+func TestModes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	k := startWith(t, "umask 0; exec \"$0\" \"$@\"", "serve", "--dir", dir, "--listen", "127.0.0.1:0", "--memory", "64MiB",
+		"--unixsocket", filepath.Join(filepath.Dir(dir), "s"))
+	checkModes(t, dir, uint32(os.Getuid()))
+	k.stop()
+}
+
+// startWith starts kvd by a line of sh, which finds it in $0 and its arguments in $@.
+func startWith(t *testing.T, sh string, args ...string) *kvd {
+	t.Helper()
+	k := &kvd{t: t, cmd: exec.Command("sh", append([]string{"-c", sh, kvdPath}, args...)...), lines: make(chan string, 1000)}
+	stderr, err := k.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go k.readLog(stderr)
+	t.Cleanup(func() {
+		if !k.exited {
+			k.cmd.Process.Kill()
+			k.wait()
+		}
+		if t.Failed() {
+			t.Logf("log of kvd:\n%s", k.log.Bytes())
+		}
+	})
+	k.addr = k.waitLog(listening)[1]
+	return k
+}
+
+// refused runs kvd serve and returns the last line of its log, which is why it ended.
+func refused(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(kvdPath, append([]string{"serve", "--memory", "64MiB"}, args...)...).CombinedOutput()
+	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
+		t.Fatalf("kvd serve %v: %v, want exit status 1\n%s", args, err, out)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return lines[len(lines)-1]
+}
+
+// TestOpenDirectory refuses a directory that everybody can write to, and files that are
+// links: who plants one would choose what is overwritten.
+func TestOpenDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if got := refused(t, "--dir", dir, "--listen", "127.0.0.1:0"); !strings.Contains(got, "everybody can write") {
+		t.Errorf("a directory of mode 0777: %s", got)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"LOCK", "journal", "rounds", "data"} {
+		link := filepath.Join(dir, name)
+		os.Remove(link)
+		if err := os.Symlink(victim, link); err != nil {
+			t.Fatal(err)
+		}
+		if got := refused(t, "--dir", dir, "--listen", "127.0.0.1:0"); !strings.Contains(got, "symbolic link") {
+			t.Errorf("%s is a link: %s", name, got)
+		}
+		if b, err := os.ReadFile(victim); err != nil || string(b) != "precious" {
+			t.Fatalf("%s is a link: what it names is now %q, %v", name, b, err)
+		}
+		os.Remove(link)
+	}
+}
+
+var reloaded = regexp.MustCompile(`msg=reloaded|msg="reload: .* err=(.*)`)
+
+// TestLandlock has kvd read its file with the password again after that has become a
+// link to a place that it has no business with. Confined it cannot, though it is root;
+// not confined, the control, it can.
+func TestLandlock(t *testing.T) {
+	asRoot(t)
+	for _, landlock := range []string{"yes", "no"} {
+		t.Run(landlock, func(t *testing.T) {
+			elsewhere, secrets := t.TempDir(), t.TempDir()
+			file, other := filepath.Join(secrets, "password"), filepath.Join(elsewhere, "password")
+			for name, password := range map[string]string{file: "one", other: "two"} {
+				if err := os.WriteFile(name, []byte(password+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			k := startKvd(t, filepath.Join(t.TempDir(), "data"), 2, "--requirepass-file", file, "--landlock", landlock)
+			c := k.dial()
+			if _, err := c.Do("AUTH", "one"); err != nil {
+				t.Error(err)
+			}
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(other, file); err != nil {
+				t.Fatal(err)
+			}
+			k.signal(syscall.SIGHUP)
+			failed := k.waitLog(reloaded)[1]
+			_, err := c.Do("AUTH", "two")
+			if landlock == "yes" && (!strings.Contains(failed, "permission denied") || err == nil) {
+				t.Errorf("confined: reload: %q, AUTH: %v", failed, err)
+			}
+			if landlock == "no" && (failed != "" || err != nil) {
+				t.Errorf("not confined: reload: %q, AUTH: %v", failed, err)
+			}
+			k.stop()
+		})
+	}
+}
