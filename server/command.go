@@ -32,7 +32,7 @@ type command struct {
 // A negative last counts from the end.
 type keySpec struct {
 	first, last, step int
-	access            string // what is done to them, in the words of COMMAND INFO
+	access            string // what is done to them, in the words of COMMAND INFO; with ; to each
 }
 
 // of returns how many of n arguments are keys.
@@ -211,7 +211,7 @@ func (t *table) add(c *command, container, group string) {
 	if c.subs == nil {
 		return
 	}
-	c.subs = append(c.subs, &command{name: "help", arity: 2, flags: flagLoading | flagStale, since: "5.0.0",
+	c.subs = append(c.subs, &command{name: "help", arity: 2, flags: flagLoading | flagStale, acl: c.acl, since: "5.0.0",
 		summary: "Prints this help", run: helpOf(c)})
 	for _, sub := range c.subs {
 		t.add(sub, c.full+"|", group)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strings"
 
 	"faultline/server/resp"
@@ -16,10 +17,12 @@ func commandCommands() []*command {
 					summary: "Count the commands", run: cmdCommandCount},
 				{name: "docs", arity: -2, flags: info, acl: aclConnection, since: "7.0.0", args: "[command-name [command-name ...]]",
 					summary: "Document commands", run: cmdCommandDocs},
+				{name: "getkeys", arity: -4, flags: info, acl: aclConnection, since: "2.8.13", args: "command [arg ...]",
+					summary: "List the arguments of a command that are keys", run: cmdCommandGetkeys},
 				{name: "info", arity: -2, flags: info, acl: aclConnection, since: "2.8.13", args: "[command-name [command-name ...]]",
 					summary: "Describe commands", run: cmdCommandInfo},
-				{name: "list", arity: 2, flags: info, acl: aclConnection, since: "7.0.0",
-					summary: "List the names of all commands", run: cmdCommandList},
+				{name: "list", arity: -2, flags: info, acl: aclConnection, since: "7.0.0", args: "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
+					summary: "List the names of commands", run: cmdCommandList},
 			}},
 	}
 }
@@ -36,10 +39,64 @@ func cmdCommand(c *conn, _ [][]byte) {
 
 func cmdCommandCount(c *conn, _ [][]byte) { c.out.Int(int64(len(c.srv.commands.list))) }
 
-func cmdCommandList(c *conn, _ [][]byte) {
-	c.out.Array(len(c.srv.commands.list))
-	for _, cmd := range c.srv.commands.list {
-		c.out.BulkString(cmd.name)
+func cmdCommandList(c *conn, args [][]byte) {
+	wanted, ok := listFilter(args[2:])
+	if !ok {
+		c.out.Error(errSyntax)
+		return
+	}
+	var names []string
+	for name, cmd := range c.srv.commands.all {
+		if wanted(cmd) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	if len(args) == 2 {
+		c.out.Set(len(names))
+	} else {
+		c.out.Array(len(names)) // so it is in Redis
+	}
+	for _, name := range names {
+		c.out.BulkString(name)
+	}
+}
+
+// listFilter returns the filter of COMMAND LIST; ok is false if there is none such. With
+// one, subcommands are listed too, as in Redis.
+func listFilter(opts [][]byte) (wanted func(*command) bool, ok bool) {
+	switch {
+	case len(opts) == 0:
+		return func(cmd *command) bool { return cmd.full == cmd.name }, true
+	case len(opts) != 3 || !isWord(opts[0], "filterby"):
+		return nil, false
+	case isWord(opts[1], "module"):
+		return func(*command) bool { return false }, true
+	case isWord(opts[1], "aclcat"):
+		category := "@" + strings.ToLower(string(opts[2]))
+		return func(cmd *command) bool { return slices.Contains(cmd.categories().names(), category) }, true
+	case isWord(opts[1], "pattern"):
+		pattern := []byte(strings.ToLower(string(opts[2])))
+		return func(cmd *command) bool { return matchGlob(pattern, []byte(cmd.full)) }, true
+	}
+	return nil, false
+}
+
+func cmdCommandGetkeys(c *conn, args [][]byte) {
+	args = args[2:]
+	switch cmd := c.srv.commands.find(args); {
+	case cmd == nil:
+		c.out.Error("ERR Invalid command specified")
+	case cmd.keys.first == 0:
+		c.out.Error("ERR The command has no key arguments")
+	case !cmd.takes(len(args)):
+		c.out.Error("ERR Invalid number of arguments specified for command")
+	default:
+		keys := keysOf([]queued{{cmd, args}})
+		c.out.Array(len(keys))
+		for _, key := range keys {
+			c.out.Bulk(key)
+		}
 	}
 }
 
@@ -53,7 +110,7 @@ func cmdCommandInfo(c *conn, args [][]byte) {
 		if cmd := c.srv.commands.named(name); cmd != nil {
 			writeInfo(&c.out, cmd)
 		} else {
-			c.out.NullArray()
+			c.out.Null()
 		}
 		if c.spill(); c.err != nil {
 			return
@@ -109,20 +166,33 @@ func writeWords(w *resp.Writer, words []string) {
 	}
 }
 
-// writeKeySpecs says the same as first, last and step, in the form of Redis 7.
+// writeKeySpecs says the same as first, last and step, in the form of Redis 7. Where the
+// keys are not all used alike each has a specification.
 func writeKeySpecs(w *resp.Writer, k keySpec) {
-	if k.first == 0 {
+	uses := strings.Split(k.access, ";")
+	switch {
+	case k.first == 0:
 		w.Set(0)
 		return
+	case len(uses) == 1:
+		last := k.last
+		if last > 0 {
+			last -= k.first // from the first key on; -1 is the last argument
+		}
+		w.Set(1)
+		writeKeySpec(w, uses[0], k.first, last, k.step)
+		return
 	}
-	last := k.last
-	if last > 0 {
-		last -= k.first // from the first key on; -1 is the last argument
+	w.Set(len(uses))
+	for i, use := range uses {
+		writeKeySpec(w, use, k.first+i, 0, 1)
 	}
-	w.Set(1)
+}
+
+func writeKeySpec(w *resp.Writer, use string, first, last, step int) {
 	w.Map(3)
 	w.BulkString("flags")
-	writeWords(w, strings.Fields(k.access))
+	writeWords(w, strings.Fields(use))
 	w.BulkString("begin_search")
 	w.Map(2)
 	w.BulkString("type")
@@ -130,7 +200,7 @@ func writeKeySpecs(w *resp.Writer, k keySpec) {
 	w.BulkString("spec")
 	w.Map(1)
 	w.BulkString("index")
-	w.Int(int64(k.first))
+	w.Int(int64(first))
 	w.BulkString("find_keys")
 	w.Map(2)
 	w.BulkString("type")
@@ -140,7 +210,7 @@ func writeKeySpecs(w *resp.Writer, k keySpec) {
 	w.BulkString("lastkey")
 	w.Int(int64(last))
 	w.BulkString("keystep")
-	w.Int(int64(k.step))
+	w.Int(int64(step))
 	w.BulkString("limit")
 	w.Int(0)
 }

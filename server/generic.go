@@ -14,9 +14,8 @@ func genericCommands() []*command {
 		read  = flagRead | flagFast
 		write = flagWrite | flagFast
 	)
-	move := keySpec{1, 2, 1, "RW access delete"}
 	return []*command{
-		{name: "copy", arity: -3, flags: flagWrite | flagDenyoom, keys: twoKeys("RO access"), since: "6.2.0", args: "source destination [DB destination-db] [REPLACE]",
+		{name: "copy", arity: -3, flags: flagWrite | flagDenyoom, keys: twoKeys("RO access;OW update"), since: "6.2.0", args: "source destination [DB destination-db] [REPLACE]",
 			summary: "Copy a key, also to another database", run: cmdCopy},
 		{name: "del", arity: -2, flags: flagWrite, keys: allKeys("RM delete"), since: "1.0.0", args: "key [key ...]",
 			summary: "Delete keys, atomically", run: cmdDel},
@@ -30,9 +29,9 @@ func genericCommands() []*command {
 			summary: "A container for commands about how keys are kept", subs: objectCommands()},
 		{name: "randomkey", arity: 1, flags: flagRead | flagWhole, since: "1.0.0",
 			summary: "Get some key", run: cmdRandomkey},
-		{name: "rename", arity: 3, flags: flagWrite, keys: move, since: "1.0.0", args: "key newkey",
+		{name: "rename", arity: 3, flags: flagWrite, keys: twoKeys("RW access delete;OW update"), since: "1.0.0", args: "key newkey",
 			summary: "Give a key another name", run: cmdRename},
-		{name: "renamenx", arity: 3, flags: write, keys: move, since: "1.0.0", args: "key newkey",
+		{name: "renamenx", arity: 3, flags: write, keys: twoKeys("RW access delete;OW insert"), since: "1.0.0", args: "key newkey",
 			summary: "Give a key another name, if there is no such key", run: cmdRenamenx},
 		{name: "scan", arity: -2, flags: flagRead | flagWhole, since: "2.8.0", args: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
 			summary: "Iterate over the keys, in order", run: cmdScan},
