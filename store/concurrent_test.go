@@ -32,7 +32,7 @@ func TestTraps(t *testing.T) {
 				runtime.Gosched()
 			}
 		})
-		c := crowd{{name: 0, ways: []Durability{Async}}}
+		c := crowd{{name: 0, ways: []Durability{Async}, noRanges: true}} // of pages that are free at the end none is written
 		last := db.Metrics()
 		for round := range 10 {
 			for range 50 + round*50 {

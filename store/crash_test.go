@@ -36,20 +36,23 @@ func watchdog(t testing.TB) {
 // A writer makes writes that follow from their number, from 1 on, to keys that
 // nobody else has. So what its keys must be after the first n of them is known.
 type writer struct {
-	name    int
-	ways    []Durability // in turn
-	started atomic.Uint64
-	written atomic.Uint64 // the kernel has it
-	durable atomic.Uint64
+	name     int
+	ways     []Durability // in turn
+	noRanges bool         // deletes keys one by one only
+	started  atomic.Uint64
+	written  atomic.Uint64 // the kernel has it
+	durable  atomic.Uint64
 }
 
 const writerKeys = 40
 
 // write n is to one key in two cases of three, and to a pair of keys in one
-// batch in the third.
-func (w *writer) write(n uint64, put func(key string, n uint64), del func(key string)) {
+// batch in the third. Now and then it deletes the keys from one to another.
+func (w *writer) write(n uint64, put func(key string, n uint64), del func(key string), delRange func(lower, upper string)) {
 	key := fmt.Sprintf("%d/key%02d", w.name, n*7%writerKeys)
 	switch {
+	case n%41 == 0 && !w.noRanges:
+		delRange(key, fmt.Sprintf("%d/key%02d", w.name, n*7%writerKeys+n%23))
 	case n%3 == 0:
 		put(fmt.Sprintf("%d/left", w.name), n)
 		put(fmt.Sprintf("%d/right", w.name), n)
@@ -69,19 +72,23 @@ func value(n uint64) string {
 func (w *writer) apply(db *DB, n uint64) error {
 	var b Batch
 	var err error
+	var lower, upper string
 	w.write(n, func(key string, n uint64) {
 		err = errors.Join(err, b.Put([]byte(key), []byte(value(n))))
 	}, func(key string) {
 		err = errors.Join(err, b.Delete([]byte(key)))
-	})
+	}, func(low, up string) { lower, upper = low, up })
 	if err != nil {
 		return err
 	}
 	w.started.Store(n)
 	d := w.ways[n%uint64(len(w.ways))]
-	if n%3 == 0 {
+	switch {
+	case upper != "":
+		_, err = db.DeleteRange(context.Background(), []byte(lower), []byte(upper), d)
+	case n%3 == 0:
 		_, err = modifyBy(context.Background(), db, &b, d)
-	} else {
+	default:
 		_, err = db.Apply(&b, d)
 	}
 	if err != nil {
@@ -100,9 +107,34 @@ func (w *writer) apply(db *DB, n uint64) error {
 func (w *writer) contents(n uint64) map[string]string {
 	m := map[string]string{}
 	for i := uint64(1); i <= n; i++ {
-		w.write(i, func(key string, i uint64) { m[key] = value(i) }, func(key string) { delete(m, key) })
+		w.writeTo(m, i)
 	}
 	return m
+}
+
+// writeTo makes write n of the keys m.
+func (w *writer) writeTo(m map[string]string, n uint64) {
+	w.write(n, func(key string, n uint64) { m[key] = value(n) }, func(key string) { delete(m, key) },
+		func(lower, upper string) {
+			maps.DeleteFunc(m, func(key, _ string) bool { return lower <= key && key < upper })
+		})
+}
+
+// isPartOf tells whether mine is what a step of write n, which deletes a range of keys, has
+// made of m: some of them are left, behind those that are gone.
+func (w *writer) isPartOf(mine, m map[string]string, n uint64) (part bool) {
+	w.write(n, func(string, uint64) {}, func(string) {}, func(lower, upper string) {
+		left := upper
+		for key := range mine {
+			if lower <= key {
+				left = min(left, key)
+			}
+		}
+		rest := maps.Clone(m)
+		maps.DeleteFunc(rest, func(key, _ string) bool { return lower <= key && key < left })
+		part = maps.Equal(mine, rest)
+	})
+	return part
 }
 
 // check finds the number of writes of w after which the store is as it is, from
@@ -117,7 +149,10 @@ func (w *writer) check(found map[string]string, least, most uint64) (uint64, err
 	want := w.contents(least)
 	for n := least; ; n++ {
 		if n > least {
-			w.write(n, func(key string, n uint64) { want[key] = value(n) }, func(key string) { delete(want, key) })
+			if w.isPartOf(mine, want, n) {
+				return n - 1, nil
+			}
+			w.writeTo(want, n)
 		}
 		if maps.Equal(mine, want) {
 			return n, nil

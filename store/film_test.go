@@ -289,7 +289,9 @@ func (d *director) step() error {
 		return d.stream(Durability(d.rng.IntN(3)))
 	case n < 15:
 		return d.round(d.db.Compact)
-	case n < 36:
+	case n < 18:
+		return d.deleteRange(Durability(d.rng.IntN(3)))
+	case n < 37:
 		return d.write(context.Background(), Sync)
 	case n < 50:
 		return d.write(context.Background(), Async)
@@ -446,6 +448,32 @@ func (d *director) stream(durability Durability) error {
 	return nil
 }
 
+// deleteRange deletes a row of keys, a batch for each: a crash may come after any of them.
+func (d *director) deleteRange(durability Durability) error {
+	from := d.rng.IntN(filmKeys)
+	lower, upper := fmt.Appendf(nil, "key%03d", from), fmt.Appendf(nil, "key%03d", from+1+d.rng.IntN(filmKeys/2))
+	d.mu.Lock()
+	before := d.mu.led.begun()
+	err := d.mu.led.addRange(string(lower), string(upper))
+	n := d.mu.led.begun()
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	deleted, err := d.db.DeleteRange(context.Background(), lower, upper, durability)
+	if errors.Is(err, ErrNoSpace) {
+		return d.refusedFrom(before + int(deleted))
+	}
+	if err == nil && int(deleted) != n-before {
+		err = fmt.Errorf("%d keys of %d are deleted from %s to %s", deleted, n-before, lower, upper)
+	}
+	if err != nil || durability == Deferred {
+		return err
+	}
+	d.acked(n, durability == Sync)
+	return nil
+}
+
 var errReader = errors.New("reader fails")
 
 // hurried is the context of writes in a round, which cannot wait for the round.
@@ -457,9 +485,13 @@ var hurried = func() context.Context {
 
 // refused takes the newest batch back: it was not made, and none may find it.
 func (d *director) refused() error {
+	return d.refusedFrom(d.begun() - 1)
+}
+
+// refusedFrom takes all but the first n batches back.
+func (d *director) refusedFrom(n int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := d.mu.led.begun() - 1
 	led, err := d.mu.led.cut(n, d.db) // frames keep the one before
 	if err != nil {
 		return err

@@ -111,8 +111,8 @@ func useAll(dir string, o *Options) {
 	_ = db.Close()
 }
 
-// FuzzWrites gives any bytes as the payload of a log record to the parser of
-// batches. What it takes must keep the limits of a write, and be what a Batch
+// FuzzWrites gives any bytes as the payload of a log record to the parsers of
+// batches and ranges. What it takes must keep the limits of a write, and be what a Batch
 // makes of these writes.
 func FuzzWrites(f *testing.F) {
 	var b Batch
@@ -123,7 +123,20 @@ func FuzzWrites(f *testing.F) {
 	}
 	f.Add(b.data)
 	f.Add([]byte{opPut, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 'a'})
+	f.Add(appendRange(nil, []byte("a"), []byte("b")))
+	f.Add(appendRange(nil, nil, []byte{1, 0}))
+	f.Add([]byte{opDeleteRange, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if isRange(data) {
+			lower, upper, err := parseRange(data)
+			if err != nil && !errors.Is(err, ErrCorrupt) {
+				t.Fatal(err)
+			}
+			if err == nil && len(appendRange(nil, lower, upper)) > len(data) {
+				t.Fatalf("from %q to %q, of %q", lower, upper, data)
+			}
+			return
+		}
 		var again Batch
 		rest := data
 		for len(rest) > 0 {

@@ -110,16 +110,7 @@ func (it *Iterator) bound() bool {
 	if it.lower != nil && it.lower[1] == gen {
 		return true
 	}
-	slot := it.ks.slot
-	it.lower = append(append(it.lower[:0], slot, gen), it.o.Lower...)
-	switch {
-	case it.o.Upper != nil:
-		it.upper = append(append(it.upper[:0], slot, gen), it.o.Upper...)
-	case gen == 255:
-		it.upper = append(it.upper[:0], slot+1)
-	default:
-		it.upper = append(it.upper[:0], slot, gen+1)
-	}
+	it.lower, it.upper = it.ks.appendBounds(it.lower[:0], it.upper[:0], gen, it.o.Lower, it.o.Upper)
 	return true
 }
 

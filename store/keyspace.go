@@ -60,6 +60,21 @@ func (ks *Keyspace) appendKey(dst, key []byte) ([]byte, error) {
 	return append(append(dst, ks.slot, gen), key...), nil
 }
 
+// appendBounds appends the tree's bounds of a range of keys of gen to low and high; nil is
+// no bound.
+func (ks *Keyspace) appendBounds(low, high []byte, gen byte, lower, upper []byte) (l, h []byte) {
+	low = append(append(low, ks.slot, gen), lower...)
+	switch {
+	case upper != nil:
+		high = append(append(high, ks.slot, gen), upper...)
+	case gen == 255:
+		high = append(high, ks.slot+1)
+	default:
+		high = append(high, ks.slot, gen+1)
+	}
+	return low, high
+}
+
 // Get returns the value of key, in memory of its own, or ErrNotFound. Of a long
 // value GetRange returns a part.
 func (ks *Keyspace) Get(key []byte) ([]byte, error) { return ks.AppendGet([]byte{}, key) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"math/bits"
 	"slices"
 	"testing"
@@ -86,6 +87,21 @@ func (l *ledger) add(b *Batch) error {
 	}
 	d.keys = uint64(len(l.entries))
 	l.after = append(l.after, d)
+	return nil
+}
+
+// addRange enters deletes of the keys from lower on that are less than upper, in order,
+// as a batch each.
+func (l *ledger) addRange(lower, upper string) error {
+	for _, key := range slices.Sorted(maps.Keys(l.entries)) {
+		if key < lower || key >= upper {
+			continue
+		}
+		var b Batch
+		if err := errors.Join(b.Delete([]byte(key)), l.add(&b)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

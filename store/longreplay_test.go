@@ -12,7 +12,7 @@ import (
 
 // TestLongReplayed makes cuts while writes are kept beside their leaves, so that a
 // replay begins before writes that the pages have: short writes over long values and
-// the other way round, deletes, streamed values, batches with several writes to a key.
+// the other way round, deletes, also of ranges, streamed values, batches with several writes to a key.
 // After a crash the store must have what it had, also when rounds of the recovery came
 // in the middle and another crash followed.
 func TestLongReplayed(t *testing.T) {
@@ -43,7 +43,17 @@ func TestLongReplayed(t *testing.T) {
 			for step := range 60 {
 				var err error
 				k, v := key(), longBytes(uint64(1000*run+step), r.IntN(40)*r.IntN(40)*10)
-				switch r.IntN(8) {
+				switch r.IntN(9) {
+				case 8:
+					upper := key()
+					if upper < k {
+						k, upper = upper, k
+					}
+					if r.IntN(4) > 0 { // most are short, so that something is left
+						upper = min(upper, fmt.Sprintf("%s%03d", k[:197], 300))
+					}
+					_, err = db.DeleteRange(t.Context(), []byte(k), []byte(upper), Deferred)
+					maps.DeleteFunc(want, func(key, _ string) bool { return k <= key && key < upper })
 				case 0:
 					if err = db.flusher.Checkpoint(t.Context()); err == nil && db.super.lsn < db.super.through {
 						behind++

@@ -51,6 +51,11 @@ func (db *DB) PutIfPresent(key, value []byte, d Durability) (put bool, err error
 // Delete is Keyspace.Delete of the default keyspace.
 func (db *DB) Delete(key []byte, d Durability) error { return db.spaces.main.Delete(key, d) }
 
+// DeleteRange is Keyspace.DeleteRange of the default keyspace.
+func (db *DB) DeleteRange(ctx context.Context, lower, upper []byte, d Durability) (deleted uint64, err error) {
+	return db.spaces.main.DeleteRange(ctx, lower, upper, d)
+}
+
 // NewIterator is Keyspace.NewIterator of the default keyspace.
 func (db *DB) NewIterator(o *IterOptions) (*Iterator, error) { return db.spaces.main.NewIterator(o) }
 

@@ -116,8 +116,11 @@ func (db *DB) replay(b *Batch, payload []byte, end wal.LSN) error {
 // replayRecord does it. The record may need less room than it is reckoned to: where
 // there is not so much, it is tried all the same.
 func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
-	if isRenewal(payload) {
+	switch {
+	case isRenewal(payload):
 		return db.replayRenewal(payload, end)
+	case isRange(payload):
+		return db.replayRange(payload, end)
 	}
 	v, err := db.stagePiece(payload, end)
 	if err != nil {

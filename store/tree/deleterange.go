@@ -36,6 +36,16 @@ type cut struct {
 // pages that it gives back can be everywhere in the file.
 const cutBitmaps = 64
 
+// newCut returns a cut of so many leaves, or as many as can be in memory together: a trap
+// at the last of them must find the others still there.
+func (t *Tree) newCut(lower, upper []byte, most int) *cut {
+	return &cut{lower: lower, upper: upper, most: min(most, t.pages.Window()), gone: pageSet{}}
+}
+
+// EdgePages is how many pages a DeleteRange may add to the file: a leaf that takes in what
+// is beside it may have to be split.
+const EdgePages = 2 * maxParts
+
 // DeleteRange removes keys that are not less than lower, and less than upper if that is
 // not nil: those of up to most leaves that go whole, or some of one that does not. next is
 // where the rest begins, nil if there is none; deleted is how many keys there were. After
@@ -48,10 +58,10 @@ func (t *Tree) DeleteRange(op *Op, lower, upper []byte, most int) (next []byte, 
 	if upper != nil && bytes.Compare(lower, upper) >= 0 {
 		return nil, 0, nil
 	}
-	k := cut{lower: lower, upper: upper, most: most, gone: pageSet{}}
+	k := t.newCut(lower, upper, most)
 	op.merges = true // an edge takes in what is beside it
 	defer func() { op.merges = false }()
-	err = t.restructure(op, func(c *change) step { return t.planCut(c, &k) })
+	err = t.restructure(op, func(c *change) step { return t.planCut(c, k) })
 	if err != nil {
 		return lower, 0, err
 	}
@@ -68,15 +78,17 @@ func (t *Tree) DeleteRange(op *Op, lower, upper []byte, most int) (next []byte, 
 // RangeCredits is how many pages a DeleteRange may make dirty: a way from the root to a
 // leaf, the nodes that are merged on it, and bitmaps.
 func (t *Tree) RangeCredits() int {
-	bitmaps := min(cutBitmaps+MaxExtents+1, groupsOf(t.pages.Pages))
-	return bitmaps + 8*(t.height()+1) + maxParts
+	t.mu.Lock()
+	groups := t.mu.space.groups
+	t.mu.Unlock()
+	return min(cutBitmaps+MaxExtents+1, groups) + 8*(t.height()+1) + EdgePages
 }
 
 // AskRange has those leaves read together that DeleteRange would look at. It is speed and
 // nothing else: what it cannot read, DeleteRange will find.
 func (t *Tree) AskRange(lower, upper []byte, most int) {
 	t.mu.Lock()
-	ids, trap := t.tryMissing(&cut{lower: lower, upper: upper, most: most})
+	ids, trap := t.tryMissing(t.newCut(lower, upper, most))
 	t.mu.Unlock()
 	if trap.Hit() {
 		return
