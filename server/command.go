@@ -273,6 +273,9 @@ func (c *conn) execute(args [][]byte) {
 	case cmd.flags&flagLoading == 0 && !c.srv.Ready():
 		c.reject(cmd, errLoading)
 	case !c.multi.open || cmd.isImmediate():
+		if c.srv.pause.Load() != nil {
+			c.awaitPause(cmd)
+		}
 		c.call(cmd, args)
 	case cmd.flags&flagNoMulti != 0:
 		c.reject(cmd, "ERR Command not allowed inside a transaction")
@@ -283,8 +286,8 @@ func (c *conn) execute(args [][]byte) {
 
 // call runs one command, and counts it.
 func (c *conn) call(cmd *command, args [][]byte) {
-	if c.idle { // else this command began when the last one ended
-		c.clock, c.idle = time.Since(c.srv.started), false
+	if c.waited { // else this command began when the last one ended
+		c.clock, c.waited = time.Since(c.srv.started), false
 	}
 	if c.db > 0 && c.space == nil && cmd.flags&flagLoading == 0 { // selected before there was a store
 		if err := c.use(c.db); err != nil {
@@ -293,8 +296,15 @@ func (c *conn) call(cmd *command, args [][]byte) {
 		}
 	}
 	mark, sends := c.out.Len(), c.sends
+	c.shown.last = cmd
 	c.hasRead = c.hasRead || cmd.flags&flagRead != 0
+	if c.tracks != nil {
+		c.trackReads(cmd, args)
+	}
 	cmd.run(c, args)
+	if c.tracks != nil {
+		c.tracks.afterCommand(cmd, c.multi.open || c.multi.running)
+	}
 	cmd.stats.calls.Add(1)
 	now := time.Since(c.srv.started)
 	cmd.stats.nanos.Add(int64(now - c.clock))

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"faultline/server/resp"
 )
@@ -45,6 +46,7 @@ func (c *settings) init(o *Options) {
 	c.maxClients.Store(int64(o.MaxClients))
 	c.bulkBytes.Store(int64(o.Limits.BulkBytes))
 	c.commandBytes.Store(int64(o.Limits.CommandBytes))
+	c.idleSeconds.Store(int64(o.Timeout / time.Second))
 	c.slowMicros.Store(10_000)
 	c.slowEntries.Store(128)
 	c.trackedKeys.Store(1_000_000)

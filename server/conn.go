@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -18,8 +19,8 @@ const flushBytes = 64 << 10
 // keptBytes is the largest buffer that outlives its pipeline.
 const keptBytes = 256 << 10
 
-// A conn is one connection. Only its own goroutine touches it, but for wake and
-// for nc.Close.
+// A conn is one connection. Only its own goroutine touches it, but for what is
+// atomic, the inbox, and the deadlines and Close of nc.
 type conn struct {
 	srv *Server
 	nc  net.Conn
@@ -27,7 +28,7 @@ type conn struct {
 	out resp.Writer
 
 	id   int64
-	name string // CLIENT SETNAME
+	born time.Time
 
 	db    int             // SELECT
 	space *store.Keyspace // of db; nil for the default one
@@ -38,17 +39,32 @@ type conn struct {
 	closing bool
 	err     error
 
+	// Other goroutines ask for these, and kick.
+	ending atomic.Bool // end when all that has been read is answered
+	killed atomic.Bool // end; nc is closed
+	idle   idleness
+	gone   atomic.Bool // it has ended
+
 	// What the replies in out rest on, since the last flush.
 	wrote    store.LSN // of the newest write
 	hasWrote bool
 	hasRead  bool
 	tally    tally
 
+	replies replyMode
+	muted   bool // the command that runs gets no reply
+	mark    int  // where in out the reply of that command begins
+
 	// For the time that commands take: clock is when the last one ended, since the
-	// start of the server; idle says that the connection has waited since then.
-	clock time.Duration
-	idle  bool
-	sends int // to the socket
+	// start of the server; waited says that the connection has waited since then.
+	clock  time.Duration
+	waited bool
+	sends  int // to the socket
+
+	shown   shown
+	tracks  *tracker                // CLIENT TRACKING; nil: off
+	tracker atomic.Pointer[tracker] // the same, for other goroutines
+	inbox   inbox
 
 	// What transactions need.
 	multi    multi
@@ -60,23 +76,38 @@ type conn struct {
 	lastWrite store.LSN // for WAITAOF
 
 	batch   store.Batch // reused by every write
-	scratch []byte      // reused for values, and for the keys of SCAN
+	scratch []byte      // reused for the keys of SCAN
+
+	held    atomic.Int64 // bytes of its buffers that the server has counted
+	counted int          // those that are not the reader's
 }
 
+// A replyMode is set by CLIENT REPLY.
+type replyMode uint8
+
+const (
+	repliesOn replyMode = iota
+	repliesOff
+	skipNext // no reply to the next command
+)
+
 func newConn(s *Server, nc net.Conn) *conn {
-	return &conn{
-		srv:           s,
-		nc:            nc,
-		in:            resp.NewReader(nc, s.limits()),
-		authenticated: s.secret.Load() == nil,
-	}
+	c := &conn{srv: s, nc: nc, born: time.Now()}
+	c.in = resp.NewReader(nc, s.limits())
+	c.in.SetMeter(c)
+	c.authenticated = s.secret.Load() == nil
+	c.in.SetStranger(!c.authenticated)
+	c.show()
+	return c
 }
 
 // serve runs the connection until it ends.
 func (c *conn) serve() {
-	defer c.srv.forget(c)
-	defer c.nc.Close()
-	defer c.unwatch()
+	defer c.end()
+	if err := c.handshake(); err != nil {
+		c.srv.opts.Log.Debug("handshake", "from", c.nc.RemoteAddr(), "err", err)
+		return
+	}
 	for {
 		args, err := c.in.Next()
 		switch {
@@ -84,16 +115,14 @@ func (c *conn) serve() {
 			c.out.Error("ERR " + err.Error())
 			c.closing = true
 		case args != nil:
-			c.execute(args)
+			c.step(args)
+			c.deliver()
 			c.spill()
 		default:
-			if c.flush(); c.err != nil {
-				return
+			c.flush()
+			if c.err == nil {
+				c.fill()
 			}
-			if err := c.in.Fill(); err != nil {
-				return // the client has gone, or wake
-			}
-			c.idle = true
 		}
 		if c.closing {
 			c.flush()
@@ -104,12 +133,76 @@ func (c *conn) serve() {
 	}
 }
 
+// end gives back what the connection has.
+func (c *conn) end() {
+	c.gone.Store(true)
+	c.unwatch()
+	c.stopTracking()
+	c.nc.Close()
+	c.login(true) // it is not counted among strangers any more
+	c.srv.memory.held.Add(-c.held.Load())
+	c.srv.forget(c)
+}
+
+// step executes a command, and drops its reply if the client does not want it.
+func (c *conn) step(args [][]byte) {
+	c.mark = c.out.Len()
+	c.muted = c.replies != repliesOn
+	if c.replies == skipNext {
+		c.replies = repliesOn
+	}
+	c.execute(args)
+	if c.muted {
+		c.out.Truncate(c.mark)
+		c.muted = false
+	}
+}
+
+// fill waits for the client, or for a kick.
+func (c *conn) fill() {
+	c.idle.busy()
+	err := c.in.Fill()
+	c.waited = true
+	if err == nil {
+		return
+	}
+	if errors.Is(err, resp.ErrMemory) {
+		c.out.Error("OOM " + err.Error())
+		c.closing = true
+		return
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.killed.Load() {
+		c.err = err // the client has gone, or was cut off
+		return
+	}
+	// The deadline is taken back before the reasons for it are looked at: who has
+	// another sets it again.
+	c.nc.SetReadDeadline(time.Time{})
+	if c.ending.Load() {
+		c.err = err
+		return
+	}
+	if c.idle.asked() {
+		c.shrink()
+	}
+	c.deliver()
+}
+
 // wake ends the connection at its next Fill. What it has read by then is
 // executed and answered.
-func (c *conn) wake() { c.nc.SetReadDeadline(time.Unix(1, 0)) }
+func (c *conn) wake() {
+	c.ending.Store(true)
+	c.kick()
+}
 
-// spill flushes if the replies fill their buffer, and none of them may be taken back. Commands with long replies
-// call it between two elements, and stop when err is set.
+// kill ends the connection at once.
+func (c *conn) kill() {
+	c.killed.Store(true)
+	c.nc.Close()
+}
+
+// spill flushes if the replies fill their buffer, and none of them may be taken back.
+// Commands with long replies call it between two elements, and stop when err is set.
 func (c *conn) spill() {
 	if c.out.Len() >= flushBytes && c.tx == nil && !c.multi.running {
 		c.flush()
@@ -119,19 +212,49 @@ func (c *conn) spill() {
 // flush sends the replies, after what they rest on is as durable as promised:
 // steps B and C of the package comment.
 func (c *conn) flush() {
+	if c.muted {
+		c.out.Truncate(c.mark)
+	}
 	if c.err != nil || c.out.Len() == 0 {
 		return
 	}
+	if err := c.repliesFit(); err != nil {
+		c.instead(err)
+		return
+	}
 	if err := c.commit(); err != nil { // B
-		c.out.Reset()
-		c.fail(err)
-		c.send()
-		c.err = err
+		c.instead(err)
 		return
 	}
 	c.send() // C
+	c.mark = 0
 	c.release()
+	c.show()
 }
+
+// instead answers an error in place of all replies that wait, and ends the connection.
+func (c *conn) instead(err error) {
+	c.out.Reset()
+	c.fail(err)
+	c.send()
+	c.err = err
+}
+
+// repliesFit tells whether the replies that wait keep within the limits.
+func (c *conn) repliesFit() error {
+	if c.out.Len() <= keptBytes {
+		return nil
+	}
+	if hard := c.srv.opts.OutputLimit.HardBytes; hard > 0 && int64(c.out.Len()) > hard {
+		return errOutput
+	}
+	if !c.account() {
+		return errMemory
+	}
+	return nil
+}
+
+var errOutput = errors.New("the reply is larger than client-output-buffer-limit")
 
 // commit waits for the log.
 func (c *conn) commit() error {
@@ -149,19 +272,32 @@ func (c *conn) commit() error {
 	return nil
 }
 
+// sendBytes is how much of long replies is sent at a time: the client has WriteTimeout
+// for each such piece.
+const sendBytes = 256 << 10
+
 // send writes out to the socket.
 func (c *conn) send() {
-	if err := c.nc.SetWriteDeadline(time.Now().Add(c.srv.opts.WriteTimeout)); err != nil {
-		c.err = err
-		return
+	c.sends, c.waited = c.sends+1, true
+	b := c.out.Bytes()
+	c.srv.stats.add(&c.tally, len(b))
+	soft := c.srv.opts.OutputLimit
+	var until time.Time // for all of it; zero: no limit
+	if soft.SoftBytes > 0 && int64(len(b)) > soft.SoftBytes {
+		until = time.Now().Add(soft.SoftFor)
 	}
-	c.sends, c.idle = c.sends+1, true
-	n, err := c.nc.Write(c.out.Bytes())
-	c.srv.stats.add(&c.tally, n)
+	for len(b) > 0 && c.err == nil {
+		piece := b[:min(len(b), sendBytes)]
+		deadline := time.Now().Add(c.srv.opts.WriteTimeout)
+		if !until.IsZero() && until.Before(deadline) {
+			deadline = until
+		}
+		if c.err = c.nc.SetWriteDeadline(deadline); c.err == nil {
+			_, c.err = c.nc.Write(piece)
+		}
+		b = b[len(piece):]
+	}
 	c.out.Reset()
-	if err != nil {
-		c.err = err
-	}
 }
 
 // release gives back what a large command has left behind.
@@ -172,6 +308,15 @@ func (c *conn) release() {
 	if cap(c.scratch) > keptBytes {
 		c.scratch = nil
 	}
+	c.account()
+}
+
+// shrink gives back the buffers of a connection that nobody uses.
+func (c *conn) shrink() {
+	c.batch, c.scratch = store.Batch{}, nil
+	c.out.Release()
+	c.in.Release()
+	c.account()
 }
 
 // fail answers with an error of the store. It has the limits in its text.
@@ -195,7 +340,7 @@ func errorText(err error) string {
 	switch {
 	case errors.Is(err, store.ErrStopped), errors.Is(err, store.ErrNoSpace):
 		return "MISCONF " + err.Error()
-	case errors.Is(err, store.ErrFull):
+	case errors.Is(err, store.ErrFull), errors.Is(err, errMemory):
 		return "OOM " + err.Error()
 	case errors.Is(err, context.Canceled):
 		return "ERR the server is shutting down"

@@ -53,9 +53,11 @@ func cmdQuit(c *conn, _ [][]byte) {
 func cmdReset(c *conn, _ [][]byte) {
 	c.discard()
 	c.db, c.space = 0, nil
-	c.name = ""
+	c.setName(nil)
 	c.out.SetProtocol(2)
-	c.authenticated = c.srv.secret.Load() == nil
+	c.replies, c.muted = repliesOn, false
+	c.stopTracking()
+	c.login(c.srv.secret.Load() == nil)
 	c.out.Status("RESET")
 }
 
@@ -80,7 +82,7 @@ func cmdHello(c *conn, args [][]byte) {
 		return
 	}
 	if h.name != nil {
-		c.name = string(h.name)
+		c.setName(h.name)
 	}
 	c.out.SetProtocol(h.version)
 	c.out.Map(7)

@@ -123,6 +123,7 @@ func (c *conn) clear(databases []int) {
 			return
 		}
 	}
+	c.srv.tracking.flush(c)
 	c.hasRead = true // the reply waits for what is on disk by now
 	c.out.Status("OK")
 }

@@ -106,6 +106,7 @@ func (c *conn) committed(lsn store.LSN) {
 	if len(c.written) > 0 {
 		c.lastWrite = max(c.lastWrite, lsn)
 		c.srv.watches.announce(c.written)
+		c.srv.tracking.announce(c, c.written)
 		clear(c.written)
 		c.written = c.written[:0]
 	}

@@ -3,9 +3,11 @@ package server
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,8 +42,12 @@ type Options struct {
 	MaxClients   int           // 0 = 10000, as in Redis
 	Databases    int           // for SELECT; 0 = 16
 	Secret       *Secret       // of the password that clients must give; nil = none
+	Unprotected  bool          // protected-mode no: without a password, others than this machine may connect
 	Limits       resp.Limits   // a zero is that of resp.DefaultLimits
-	WriteTimeout time.Duration // for one send to a client that does not read; 0 = 30 s
+	ClientMemory int64         // for the buffers of all connections, maxmemory-clients; 0 = 1 GiB
+	OutputLimit  OutputLimit   // client-output-buffer-limit normal; zero = none
+	Timeout      time.Duration // for a client that sends nothing; 0 = none
+	WriteTimeout time.Duration // for a client that takes nothing of a reply; 0 = 30 s
 	Log          *slog.Logger  // nil = silent
 
 	Debug bool // the command DEBUG is allowed
@@ -52,7 +58,17 @@ type Options struct {
 	MemoryBytes int64
 }
 
+// An OutputLimit bounds the replies that wait for one client.
+type OutputLimit struct {
+	HardBytes int64         // more end the connection; 0 = no limit
+	SoftBytes int64         // more must be taken within SoftFor; 0 = no limit
+	SoftFor   time.Duration // whole seconds in Redis
+}
+
 func (o *Options) setDefaults() {
+	if o.ClientMemory == 0 {
+		o.ClientMemory = 1 << 30
+	}
 	if o.MaxClients == 0 {
 		o.MaxClients = 10_000
 	}
@@ -97,6 +113,15 @@ type Server struct {
 
 	secret atomic.Pointer[Secret] // nil = no password is needed
 
+	pause atomic.Pointer[pause] // CLIENT PAUSE
+
+	unprotected atomic.Bool  // no protected mode
+	failures    failures     // of AUTH
+	strangers   atomic.Int64 // connections without the password
+	handshakes  atomic.Int64 // under way
+	memory      memory
+	tracking    tracking
+
 	stopped atomic.Bool // some command met store.ErrStopped; it is logged once
 
 	conns sync.WaitGroup // one for each connection's goroutine
@@ -129,6 +154,10 @@ func New(db Store, o Options) *Server {
 	}
 	s.conf.init(&o)
 	s.watches.init()
+	s.tracking.init(&s.conf.trackedKeys)
+	s.unprotected.Store(o.Unprotected)
+	s.failures.sources = make(map[netip.Addr]time.Time)
+	s.memory.most = o.ClientMemory
 	s.saves.last.Store(s.started.Unix())
 	s.secret.Store(o.Secret)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -142,13 +171,17 @@ func New(db Store, o Options) *Server {
 }
 
 // Serve accepts connections from l until Shutdown, then returns nil; any other
-// end of l is an error. It closes l.
+// end of l is an error. It closes l. Clients of a listener of crypto/tls have a few
+// seconds for the handshake.
 func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
 	if !s.addListener(l) {
 		return nil
 	}
-	s.ticking.Do(func() { go s.tick() })
+	s.ticking.Do(func() {
+		go s.tick()
+		go s.janitor()
+	})
 	backoff := time.Duration(0)
 	for {
 		nc, err := l.Accept()
@@ -156,6 +189,11 @@ func (s *Server) Serve(l net.Listener) error {
 		case err == nil:
 			backoff = 0
 			s.stats.accepted.Add(1)
+			if s.denies(nc.RemoteAddr()) {
+				s.stats.denied.Add(1)
+				s.refuse(nc, denied)
+				continue
+			}
 			s.admit(nc)
 		case s.isDraining():
 			return nil
@@ -173,17 +211,22 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// admit starts a connection, or refuses it as Redis does.
+// admit starts a connection, or refuses it as Redis does. Half of all connections can be
+// such that have not given the password.
 func (s *Server) admit(nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
-	full := int64(len(s.mu.open)) >= s.conf.maxClients.Load()
+	most := s.conf.maxClients.Load()
+	full := int64(len(s.mu.open)) >= most || !c.authenticated && s.strangers.Load() >= max(most/2, 1)
 	ok := !full && !s.mu.draining
 	if ok {
 		s.mu.lastID++
 		c.id = s.mu.lastID
 		s.mu.open[c] = struct{}{}
 		s.conns.Add(1)
+		if !c.authenticated {
+			s.strangers.Add(1)
+		}
 	}
 	s.mu.Unlock()
 	if ok {
@@ -192,11 +235,26 @@ func (s *Server) admit(nc net.Conn) {
 	}
 	if full {
 		s.stats.refused.Add(1)
-		nc.SetWriteDeadline(time.Now().Add(time.Second))
-		nc.Write([]byte("-ERR max number of clients reached\r\n"))
+		s.refuse(nc, "-ERR max number of clients reached\r\n")
+		return
 	}
 	nc.Close()
 }
+
+// refuse ends a connection with a text, which a client that does not read, or that has to
+// shake hands first, does not get.
+func (s *Server) refuse(nc net.Conn, text string) {
+	defer nc.Close()
+	if _, ok := nc.(*tls.Conn); ok {
+		return
+	}
+	nc.SetWriteDeadline(time.Now().Add(refuseTime))
+	nc.Write([]byte(text))
+}
+
+// refuseTime is for a text that fits every socket's buffer: it is not to hold up those
+// who come next.
+const refuseTime = 100 * time.Millisecond
 
 // forget takes a connection that has ended out of the set.
 func (s *Server) forget(c *conn) {

@@ -18,6 +18,8 @@ import (
 // stats are what INFO counts, of the whole server.
 type stats struct {
 	accepted, refused atomic.Int64 // connections
+	denied            atomic.Int64 // by protected mode
+	wrongPasswords    atomic.Int64
 
 	// Added at each flush.
 	commands     atomic.Int64
@@ -52,7 +54,7 @@ func (s *stats) sample() {
 }
 
 func (s *stats) reset() {
-	for _, n := range []*atomic.Int64{&s.accepted, &s.refused, &s.commands, &s.hits, &s.misses, &s.sentBytes} {
+	for _, n := range []*atomic.Int64{&s.accepted, &s.refused, &s.denied, &s.wrongPasswords, &s.commands, &s.hits, &s.misses, &s.sentBytes} {
 		n.Store(0)
 	}
 }

@@ -27,8 +27,9 @@
 //
 // What holds for any input, also a hostile one:
 //
-//  1. A length that was declared allocates nothing. The buffer grows by
-//     doubling, and only when bytes that have arrived fill it.
+//  1. A length that was declared allocates nothing. The buffer grows to twice
+//     its size at most, and only when bytes that have arrived fill it. A Meter
+//     can refuse that.
 //  2. A byte is looked at a constant number of times, however the input is cut
 //     into packets: what was parsed of a partial command is kept.
 //  3. A limit is checked on the length as declared, before the bytes come; only

@@ -2,6 +2,7 @@ package resp
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -15,19 +16,34 @@ type Limits struct {
 	CommandBytes int // of one command on the wire; client-query-buffer-limit
 }
 
-// DefaultLimits has Redis's figures, but for bulks of 1 MiB instead of 512 MiB
-// and commands of 64 MiB instead of 1 GiB.
+// DefaultLimits has Redis's figures.
 var DefaultLimits = Limits{
-	BulkBytes:    1 << 20,
+	BulkBytes:    512 << 20,
 	Args:         1 << 20,
 	InlineBytes:  64 << 10,
-	CommandBytes: 64 << 20,
+	CommandBytes: 1 << 30,
 }
 
+// What a command may hold whose sender has not given the password yet, as in Redis.
 const (
-	minBufferBytes = 4 << 10  // what an idle connection costs
-	maxBufferBytes = 64 << 10 // kept from one pipeline to the next; larger is given back
-	maxKeptArgs    = 1 << 10  // likewise
+	strangerArgs      = 10
+	strangerBulkBytes = 16 << 10
+)
+
+// A Meter counts the memory of Readers. It may be called by all of them at once.
+type Meter interface {
+	// Take asks for so many bytes more. Less than 0 gives back, and is always true.
+	Take(bytes int) (ok bool)
+}
+
+// ErrMemory is returned by Fill if the Meter has no memory for a larger buffer.
+var ErrMemory = errors.New("no memory for a command of that size")
+
+const (
+	idleBufferBytes = 128      // what an idle connection costs, after Release
+	minBufferBytes  = 4 << 10  // what a new one costs
+	maxBufferBytes  = 64 << 10 // kept from one pipeline to the next; larger is given back
+	maxKeptArgs     = 1 << 10  // likewise
 )
 
 // A ProtocolError says why the input is not RESP. The texts are Redis's.
@@ -45,9 +61,14 @@ func (e ProtocolError) Error() string { return "Protocol error: " + string(e) }
 //	+-------+-----------+-----------+--------------+-----------+
 //	        |<------ the current command --- ...
 type Reader struct {
-	src io.Reader
-	lim Limits
-	err error // the first protocol error; it stays
+	src   io.Reader
+	lim   Limits
+	meter Meter
+	err   error // the first protocol error; it stays
+
+	stranger bool // see SetStranger
+
+	released bool // the buffer was given back
 
 	buf     []byte
 	start   int // of the current command
@@ -69,10 +90,19 @@ func NewReader(src io.Reader, lim Limits) *Reader {
 	return &Reader{src: src, lim: lim, size: -1}
 }
 
+// SetMeter makes m count the memory of the Reader, which has none yet.
+func (r *Reader) SetMeter(m Meter) { r.meter = m }
+
+// SetStranger makes the limits of commands narrow, as long as the sender has not said
+// who it is, or those of NewReader.
+func (r *Reader) SetStranger(is bool) { r.stranger = is }
+
 // Fill reads once from the source. Arguments returned by Next are invalid
 // after it.
 func (r *Reader) Fill() error {
-	r.makeRoom()
+	if err := r.makeRoom(); err != nil {
+		return err
+	}
 	n, err := r.src.Read(r.buf[len(r.buf):cap(r.buf)])
 	r.buf = r.buf[:len(r.buf)+n]
 	if n > 0 {
@@ -84,17 +114,22 @@ func (r *Reader) Fill() error {
 	return err
 }
 
-// makeRoom moves what is left to the front and, if the buffer was full, doubles
-// it. Next has taken the whole commands, so what moves is one partial command,
+// makeRoom moves what is left to the front and, if the buffer was full, takes a larger
+// one. Next has taken the whole commands, so what moves is one partial command,
 // and moving costs once: from then on it starts at 0 until it is complete.
-func (r *Reader) makeRoom() {
+func (r *Reader) makeRoom() error {
 	rest := r.buf[r.start:]
 	full := len(r.buf) == cap(r.buf)
 	switch {
 	case len(rest) == 0 && cap(r.buf) > maxBufferBytes:
+		r.take(maxBufferBytes - cap(r.buf))
 		r.buf = make([]byte, 0, maxBufferBytes)
 	case full && (cap(r.buf) < maxBufferBytes || len(rest) > cap(r.buf)/2):
-		grown := make([]byte, len(rest), max(2*cap(r.buf), minBufferBytes))
+		size := r.grown()
+		if !r.take(size - cap(r.buf)) {
+			return ErrMemory
+		}
+		grown := make([]byte, len(rest), size)
 		copy(grown, rest)
 		r.buf = grown
 	case r.start > 0:
@@ -103,7 +138,38 @@ func (r *Reader) makeRoom() {
 	r.pos -= r.start
 	r.scanned -= r.start
 	r.start = 0
+	return nil
 }
+
+// grown returns the size of the buffer that comes after one that is full: twice as
+// much, but no more than the argument needs that is being read, if that is long. So a
+// long value has a buffer of its own length, and twice its length is used while it
+// moves there.
+func (r *Reader) grown() int {
+	twice := max(2*cap(r.buf), minBufferBytes)
+	if cap(r.buf) == 0 && r.released {
+		twice = idleBufferBytes
+	}
+	if need := r.pos - r.start + r.size + 2; r.size > maxBufferBytes && need > cap(r.buf) {
+		return min(twice, need)
+	}
+	return twice
+}
+
+func (r *Reader) take(bytes int) bool { return r.meter == nil || r.meter.Take(bytes) }
+
+// Release gives the buffer back if there is nothing in it. The next Fill makes do with
+// a small one.
+func (r *Reader) Release() {
+	if r.start < len(r.buf) {
+		return
+	}
+	r.take(-cap(r.buf))
+	*r = Reader{src: r.src, lim: r.lim, meter: r.meter, err: r.err, stranger: r.stranger, size: -1, released: true}
+}
+
+// Close gives the buffer back. Nothing may be called after it.
+func (r *Reader) Close() { r.take(-cap(r.buf)) }
 
 // Next returns the next command that is in the buffer, name first, or nil if
 // there is no whole one. Its arguments lie in the buffer: they are valid until
@@ -176,6 +242,8 @@ func (r *Reader) arrayHeader() (more bool) {
 	switch {
 	case !ok || n > int64(r.lim.Args):
 		r.err = ProtocolError("invalid multibulk length")
+	case r.stranger && n > strangerArgs:
+		r.err = ProtocolError("unauthenticated multibulk length")
 	case n <= 0:
 		r.begin()
 	default:
@@ -196,6 +264,10 @@ func (r *Reader) bulkHeader() (more bool) {
 	n, ok := parseInt(line[1:])
 	if !ok || n < 0 || n > int64(r.lim.BulkBytes) {
 		r.err = ProtocolError("invalid bulk length")
+		return false
+	}
+	if r.stranger && n > strangerBulkBytes {
+		r.err = ProtocolError("unauthenticated bulk length")
 		return false
 	}
 	r.size = int(n)

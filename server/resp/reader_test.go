@@ -12,7 +12,10 @@ import (
 
 // readAll returns every command of src as text, and what ended them.
 func readAll(src io.Reader, lim Limits) (commands []string, err error) {
-	r := NewReader(src, lim)
+	return readAllOf(NewReader(src, lim))
+}
+
+func readAllOf(r *Reader) (commands []string, err error) {
 	for {
 		args, err := r.Next()
 		if err != nil {
@@ -51,7 +54,7 @@ var readerTests = []struct {
 	{"2^63", "*9223372036854775808\r\n", nil, "Protocol error: invalid multibulk length"},
 	{"2^64+1", "*18446744073709551617\r\n", nil, "Protocol error: invalid multibulk length"},
 	{"bulk 2^63-8", "*1\r\n$9223372036854775800\r\nPING\r\n", nil, "Protocol error: invalid bulk length"},
-	{"bulk too long", "*1\r\n$1048577\r\n", nil, "Protocol error: invalid bulk length"},
+	{"bulk too long", "*1\r\n$536870913\r\n", nil, "Protocol error: invalid bulk length"},
 	{"bulk negative", "*1\r\n$-1\r\n", nil, "Protocol error: invalid bulk length"},
 	{"bulk not a number", "*1\r\n$a\r\n", nil, "Protocol error: invalid bulk length"},
 	{"no bulk", "*1\r\n:1\r\n", nil, "Protocol error: expected '$', got ':'"},
@@ -164,7 +167,7 @@ func TestReaderWork(t *testing.T) {
 // TestReaderDeclared declares the most that the limits allow and sends nothing
 // of it: no memory may follow.
 func TestReaderDeclared(t *testing.T) {
-	r := NewReader(strings.NewReader("*1048576\r\n$1048576\r\n"), DefaultLimits)
+	r := NewReader(strings.NewReader("*1048576\r\n$536870912\r\n"), DefaultLimits)
 	for r.Fill() == nil {
 		if _, err := r.Next(); err != nil {
 			t.Fatal(err)
@@ -295,6 +298,128 @@ func BenchmarkReader(b *testing.B) {
 			}
 			if err := r.Fill(); err != nil {
 				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// A meter counts bytes, up to most.
+type meter struct{ held, peak, most int }
+
+func (m *meter) Take(n int) bool {
+	if n > 0 && m.held+n > m.most {
+		return false
+	}
+	m.held += n
+	m.peak = max(m.peak, m.held)
+	return true
+}
+
+// TestReaderLongValue reads a value of many bytes: the buffer must end with its length,
+// and be counted, and given back.
+func TestReaderLongValue(t *testing.T) {
+	const size = 5<<20 + 17
+	in := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$%d\r\n%s\r\n", size, strings.Repeat("x", size))
+	m := &meter{most: 1 << 30}
+	r := NewReader(strings.NewReader(in), DefaultLimits)
+	r.SetMeter(m)
+	for {
+		args, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if args != nil {
+			if len(args[2]) != size {
+				t.Fatalf("value of %d bytes", len(args[2]))
+			}
+			break
+		}
+		if err := r.Fill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cap(r.buf) != len(in) || m.held != len(in) || m.peak != len(in) {
+		t.Errorf("buffer of %d bytes, %d counted, %d at most, for %d", cap(r.buf), m.held, m.peak, len(in))
+	}
+	if err := r.Fill(); err != io.EOF {
+		t.Fatal(err)
+	}
+	if m.held != maxBufferBytes {
+		t.Errorf("%d bytes kept, want %d", m.held, maxBufferBytes)
+	}
+	r.Release()
+	if m.held != 0 || cap(r.buf) != 0 {
+		t.Errorf("%d bytes kept after Release, buffer of %d", m.held, cap(r.buf))
+	}
+}
+
+// TestReaderMemory has a meter that does not give enough: Fill must say so, and what was
+// taken be given back by Close.
+func TestReaderMemory(t *testing.T) {
+	m := &meter{most: 100 << 10}
+	full := NewReader(strings.NewReader("*1\r\n$200000\r\n"+strings.Repeat("x", 200_000)), DefaultLimits)
+	full.SetMeter(m)
+	_, err := readAllOf(full)
+	if err != ErrMemory {
+		t.Fatalf("ended by %v", err)
+	}
+	if m.held == 0 {
+		t.Error("nothing was counted")
+	}
+	r := NewReader(strings.NewReader("PING\r\n"), DefaultLimits)
+	r.SetMeter(m)
+	m.held = 0
+	if err := r.Fill(); err != nil || m.held != minBufferBytes {
+		t.Errorf("%v, %d bytes counted", err, m.held)
+	}
+	if r.Close(); m.held != 0 {
+		t.Errorf("%d bytes counted after Close", m.held)
+	}
+}
+
+// TestReaderRelease gives the buffer back, but not with a part of a command in it, and
+// reads on with a small one.
+func TestReaderRelease(t *testing.T) {
+	r := NewReader(io.MultiReader(strings.NewReader("PI"), strings.NewReader("NG\r\n"), strings.NewReader("PING\r\n")), DefaultLimits)
+	var commands int
+	for commands < 2 {
+		args, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if args != nil {
+			commands++
+			continue
+		}
+		if r.Release(); r.start < len(r.buf) && cap(r.buf) == 0 {
+			t.Fatal("a partial command is gone")
+		}
+		if err := r.Fill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cap(r.buf) > idleBufferBytes {
+		t.Errorf("buffer of %d bytes", cap(r.buf))
+	}
+}
+
+// TestReaderStranger reads what is too long only while the sender has not said who it is.
+func TestReaderStranger(t *testing.T) {
+	for _, tc := range []struct{ in, err string }{
+		{"*10\r\n", "EOF"},
+		{"*11\r\n", "Protocol error: unauthenticated multibulk length"},
+		{"*1\r\n$16384\r\n", "EOF"},
+		{"*1\r\n$16385\r\n", "Protocol error: unauthenticated bulk length"},
+	} {
+		for _, stranger := range []bool{true, false} {
+			want := tc.err
+			if !stranger {
+				want = "EOF"
+			}
+			r := NewReader(strings.NewReader(tc.in), DefaultLimits)
+			r.SetStranger(stranger)
+			if _, err := readAllOf(r); err.Error() != want {
+				t.Errorf("%q, stranger %t: %v, want %s", tc.in, stranger, err, want)
 			}
 		}
 	}

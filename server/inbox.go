@@ -1,0 +1,114 @@
+package server
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// inboxBytes of keys wait for a connection at most. If there are more it is told that
+// all keys are invalid, which is always right and takes no room.
+const inboxBytes = 256 << 10
+
+// An inbox is what a connection is to be told between replies. Any goroutine puts into
+// it, without waiting; the connection's own takes it out after each command, or when
+// kick has woken it:
+//
+//	any goroutine                 the connection's
+//	notify: keys, pending         Fill: waits for the client
+//	kick: read deadline in the    Fill fails
+//	past                          deliver: takes the keys, writes messages, flush
+//
+// A key that was read is in the table before the read (see tracking), and deliver runs
+// after the command, so a client gets the reply with the old value before it hears that
+// this is old.
+type inbox struct {
+	pending atomic.Bool // something is in mu
+	mu      struct {
+		sync.Mutex
+		all    bool   // all keys, before those in keys
+		keys   []byte // each behind its length
+		broken bool   // whom the messages go to has gone
+	}
+}
+
+// past is a deadline that ends a read at once.
+var past = time.Unix(1, 0)
+
+// kick ends the read that the connection waits in, or its next one.
+func (c *conn) kick() { c.nc.SetReadDeadline(past) }
+
+// notify tells c that key is invalid; from is the connection that changed it. A nil key
+// stands for all.
+func (c *conn) notify(key []byte, from *conn) {
+	in := &c.inbox
+	in.mu.Lock()
+	if key == nil || len(in.mu.keys)+len(key) > inboxBytes {
+		in.mu.all, in.mu.keys = true, nil
+	} else {
+		in.mu.keys = binary.AppendUvarint(in.mu.keys, uint64(len(key)))
+		in.mu.keys = append(in.mu.keys, key...)
+	}
+	c.unlockInbox(from)
+}
+
+// notifyBroken tells c that its messages no longer go where they went.
+func (c *conn) notifyBroken(from *conn) {
+	c.inbox.mu.Lock()
+	c.inbox.mu.broken = true
+	c.unlockInbox(from)
+}
+
+func (c *conn) unlockInbox(from *conn) {
+	first := !c.inbox.pending.Swap(true)
+	c.inbox.mu.Unlock()
+	if first && c != from {
+		c.kick()
+	}
+}
+
+// deliver adds to out what is in the inbox.
+func (c *conn) deliver() {
+	if !c.inbox.pending.Load() {
+		return
+	}
+	in := &c.inbox
+	in.mu.Lock()
+	all, keys, broken := in.mu.all, in.mu.keys, in.mu.broken
+	in.mu.all, in.mu.keys, in.mu.broken = false, nil, false
+	in.pending.Store(false)
+	in.mu.Unlock()
+
+	if broken && c.out.Protocol() == 3 && c.tracks != nil {
+		c.out.Push(2)
+		c.out.BulkString("tracking-redir-broken")
+		c.out.Int(c.tracks.redirectID)
+	}
+	if all && c.invalidate() {
+		c.out.Null()
+	}
+	for len(keys) > 0 {
+		n, width := binary.Uvarint(keys)
+		key := keys[width : width+int(n)]
+		keys = keys[width+int(n):]
+		if c.invalidate() {
+			c.out.Array(1)
+			c.out.Bulk(key)
+		}
+		if c.spill(); c.err != nil {
+			return
+		}
+	}
+}
+
+// invalidate begins a message; the keys follow. It is false if the client cannot take
+// one: RESP2 has nothing that is not a reply.
+func (c *conn) invalidate() bool {
+	if c.out.Protocol() == 2 {
+		return false
+	}
+	c.out.Push(2)
+	c.out.BulkString("invalidate")
+	return true
+}
