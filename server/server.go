@@ -189,7 +189,7 @@ func (s *Server) Serve(l net.Listener) error {
 		case err == nil:
 			backoff = 0
 			s.stats.accepted.Add(1)
-			if s.denies(nc.RemoteAddr()) {
+			if _, secure := nc.(*tls.Conn); !secure && s.denies(nc.RemoteAddr()) {
 				s.stats.denied.Add(1)
 				s.refuse(nc, denied)
 				continue
@@ -241,11 +241,11 @@ func (s *Server) admit(nc net.Conn) {
 	nc.Close()
 }
 
-// refuse ends a connection with a text, which a client that does not read, or that has to
-// shake hands first, does not get.
+// refuse ends a connection with a text. A client of TLS that has not shaken hands, or one
+// that does not read, does not get it.
 func (s *Server) refuse(nc net.Conn, text string) {
 	defer nc.Close()
-	if _, ok := nc.(*tls.Conn); ok {
+	if t, ok := nc.(*tls.Conn); ok && !t.ConnectionState().HandshakeComplete {
 		return
 	}
 	nc.SetWriteDeadline(time.Now().Add(refuseTime))

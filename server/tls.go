@@ -29,5 +29,15 @@ func (c *conn) handshake() error {
 	defer c.srv.handshakes.Add(-1)
 	ctx, cancel := context.WithTimeout(c.srv.ctx, handshakeTime)
 	defer cancel()
-	return t.HandshakeContext(ctx)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	if c.srv.denies(t.RemoteAddr()) && len(t.ConnectionState().PeerCertificates) == 0 {
+		c.srv.stats.denied.Add(1)
+		c.srv.refuse(t, denied)
+		return errDenied
+	}
+	return nil
 }
+
+var errDenied = errors.New("protected mode: no password, and no certificate of the client")
