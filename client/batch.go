@@ -20,12 +20,15 @@ func (k *Keyspace) Write(ctx context.Context, d kv.Durability, fn func(kv.Batch)
 	if err := fn(&b); err != nil || len(b.writes) == 0 {
 		return err
 	}
-	_, err := k.transact(ctx, d, b.commands)
+	_, err := k.transact(ctx, d, b.bytes > longBytes, b.commands)
 	return err
 }
 
 // A batch collects writes. It implements kv.Batch.
-type batch struct{ writes []write }
+type batch struct {
+	writes []write
+	bytes  int
+}
 
 // A write is one of a batch.
 type write struct {
@@ -59,6 +62,7 @@ func (b *batch) add(w write) error {
 		return kv.ErrEmptyKey
 	}
 	b.writes = append(b.writes, w)
+	b.bytes += len(w.key) + len(w.value)
 	return nil
 }
 
@@ -84,29 +88,30 @@ func (w *write) command(to rueidis.Builder) rueidis.Completed {
 	if !w.at.IsZero() {
 		set = set.Args("PXAT", unixMilli(w.at))
 	}
-	if len(w.value) > longBytes {
-		return set.Blocking()
-	}
 	return set.Build()
 }
 
 // transact makes the writes of commands in one transaction, waits as d says, and
-// returns their replies.
-func (k *Keyspace) transact(ctx context.Context, d kv.Durability, commands func(rueidis.Builder) []rueidis.Completed) ([]rueidis.RedisMessage, error) {
+// returns their replies. A long one has a connection for itself.
+func (k *Keyspace) transact(ctx context.Context, d kv.Durability, long bool, commands func(rueidis.Builder) []rueidis.Completed) ([]rueidis.RedisMessage, error) {
 	ask, err := k.link.mustAsk(ctx, d)
 	if err != nil {
 		return nil, err
 	}
 	replies := k.link.doAll(ctx, func(b rueidis.Builder) []rueidis.Completed {
-		return transaction(b, commands(b), ask)
+		return transaction(b, commands(b), long, ask)
 	})
 	return k.link.executed(replies, ask)
 }
 
 // transaction puts MULTI and EXEC around commands, and WAITAOF behind them.
-func transaction(b rueidis.Builder, commands []rueidis.Completed, ask bool) []rueidis.Completed {
+func transaction(b rueidis.Builder, commands []rueidis.Completed, long, ask bool) []rueidis.Completed {
+	begin := b.Multi().Build
+	if long {
+		begin = b.Arbitrary("MULTI").Blocking
+	}
 	all := make([]rueidis.Completed, 0, len(commands)+3)
-	all = append(append(append(all, b.Multi().Build()), commands...), b.Exec().Build())
+	all = append(append(append(all, begin()), commands...), b.Exec().Build())
 	if ask {
 		all = append(all, waitDurable(b))
 	}

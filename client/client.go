@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -105,14 +106,38 @@ func (db *DB) Close() error {
 
 // link returns the connections to a keyspace, made if need be.
 func (s *shared) link(ctx context.Context, name string) (*link, error) {
+	if l, err := s.find(name); l != nil || err != nil {
+		return l, err
+	}
+	l, err := s.connect(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch other := s.links[name]; {
+	case s.closed.Load():
+		l.Close()
+		return nil, kv.ErrClosed
+	case other != nil: // somebody was faster
+		l.Close()
+		return other, nil
+	}
+	s.links[name] = l
+	return l, nil
+}
+
+func (s *shared) find(name string) (*link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Load() {
 		return nil, kv.ErrClosed
 	}
-	if l := s.links[name]; l != nil {
-		return l, nil
-	}
+	return s.links[name], nil
+}
+
+// connect makes the first connection to a keyspace, and waits until the server serves.
+func (s *shared) connect(ctx context.Context, name string) (*link, error) {
 	l := &link{name: name, shared: s}
 	o := s.opts.ClientOption
 	var err error
@@ -123,21 +148,28 @@ func (s *shared) link(ctx context.Context, name string) (*link, error) {
 	if dial == nil {
 		dial = dialTCP
 	}
-	o.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, c *tls.Config) (net.Conn, error) {
+	var connected atomic.Bool
+	o.DialCtxFn = func(dialing context.Context, addr string, d *net.Dialer, c *tls.Config) (net.Conn, error) {
 		l.sync.forget()
-		return dial(ctx, addr, d, c)
+		if !connected.Load() {
+			var cancel context.CancelFunc
+			dialing, cancel = context.WithCancel(dialing)
+			defer cancel()
+			defer context.AfterFunc(ctx, cancel)()
+		}
+		return dial(dialing, addr, d, c)
 	}
 	if l.Client, err = rueidis.NewClient(o); err != nil {
 		if l.Client != nil {
-			l.Client.Close()
+			l.Close()
 		}
-		return nil, l.err(err)
+		return nil, cmp.Or(ctx.Err(), l.err(err))
 	}
+	connected.Store(true)
 	if err := l.ready(ctx); err != nil {
-		l.Client.Close()
+		l.Close()
 		return nil, err
 	}
-	s.links[name] = l
 	return l, nil
 }
 

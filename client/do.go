@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -52,8 +53,11 @@ func (l *link) do(ctx context.Context, build func(rueidis.Builder) rueidis.Compl
 		if rueidis.IsRedisNil(err) {
 			return m, nil
 		}
-		if err == nil || !isLoading(err) || pause(ctx, attempt) != nil {
+		if !isLoading(err) {
 			return m, l.err(err)
+		}
+		if ctxErr := pause(ctx, attempt); ctxErr != nil {
+			return m, fmt.Errorf("%w: %w", ctxErr, l.err(err))
 		}
 	}
 }

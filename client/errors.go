@@ -29,6 +29,7 @@ var codes = []struct {
 	{"LOADING ", errNotServing},
 	{"DB index is out of range", kv.ErrNoKeyspace},
 	{"unknown command", errors.ErrUnsupported},
+	{"Protocol error: invalid bulk length", kv.ErrTooLarge},
 	{"string exceeds maximum allowed size", kv.ErrTooLarge},
 }
 

@@ -60,6 +60,31 @@ func (k *Keyspace) getRange(key []byte, offset, n int64) rueidis.Completed {
 	return k.link.B().Getrange().Key(string(key)).Start(offset).End(last).Build()
 }
 
+// GetAll reads the values of keys as they are at one moment, and then calls visit with
+// each in turn: with its place in keys and the value, which is valid until visit returns,
+// or with kv.ErrNotFound. It returns the first error of visit, which ends it. All values
+// are in memory at once.
+func (k *Keyspace) GetAll(keys [][]byte, visit func(i int, value []byte, err error) error) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = string(key)
+	}
+	values, err := k.link.Do(k.ctx, k.link.B().Mget().Key(names...).Build()).ToArray()
+	if err != nil {
+		return k.link.err(err)
+	}
+	for i, m := range values {
+		value, err := m.AsBytes()
+		if err := visit(i, value, k.link.err(err)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Has tells whether key is there.
 func (k *Keyspace) Has(key []byte) (bool, error) {
 	n, err := k.link.Do(k.ctx, k.link.B().Exists().Key(string(key)).Build()).AsInt64()

@@ -65,7 +65,7 @@ func (k *Keyspace) tryUpdate(ctx context.Context, keys [][]byte, ask bool, fn fu
 	if !ask {
 		ctx = tx.ctx
 	}
-	replies := conn.DoMulti(ctx, transaction(conn.B(), tx.commands(conn.B()), ask)...)
+	replies := conn.DoMulti(ctx, transaction(conn.B(), tx.commands(conn.B()), tx.bytes > longBytes, ask)...)
 	_, err = k.link.executed(replies, ask)
 	return err
 }

@@ -39,6 +39,7 @@ func TestErrors(t *testing.T) {
 		{"READONLY You can't write against a read only replica.", kv.ErrReadOnly},
 		{"ERR key of 9000 bytes: too large: the limit is 1000", kv.ErrTooLarge},
 		{"ERR string exceeds maximum allowed size (proto-max-bulk-len)", kv.ErrTooLarge},
+		{"ERR Protocol error: invalid bulk length", kv.ErrTooLarge},
 		{"ERR corrupt data: data at byte 8192", kv.ErrCorrupt},
 		{"ERR unknown command 'SET', with args beginning with: ", errors.ErrUnsupported},
 	} {
@@ -386,5 +387,26 @@ func TestPages(t *testing.T) {
 	}
 	if last := told[len(told)-1]; !strings.Contains(last, " LIMIT 1 ") {
 		t.Errorf("the last page is %q", last)
+	}
+}
+
+// TestOpenEnds ends Open with its context, before the server has accepted and after.
+func TestOpenEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var asked atomic.Int64
+	f := serveFake(t, func(_ int, command string) string {
+		if strings.HasPrefix(command, "PING") {
+			if asked.Add(1) == 3 {
+				cancel()
+			}
+			return "-LOADING the store is recovering\r\n"
+		}
+		return usual
+	})
+	if _, err := Open(ctx, f.url); !errors.Is(err, context.Canceled) {
+		t.Errorf("open of a server that is starting: %v", err)
+	}
+	if _, err := Open(ctx, f.url); !errors.Is(err, context.Canceled) {
+		t.Errorf("open: %v", err)
 	}
 }

@@ -62,7 +62,7 @@ func (k *Keyspace) Expire(key []byte, at time.Time, d kv.Durability) (found bool
 // persist makes key stay for ever, and tells whether it was there. PERSIST alone
 // says no more than whether it was to expire.
 func (k *Keyspace) persist(key []byte, d kv.Durability) (found bool, err error) {
-	replies, err := k.transact(k.ctx, d, func(b rueidis.Builder) []rueidis.Completed {
+	replies, err := k.transact(k.ctx, d, false, func(b rueidis.Builder) []rueidis.Completed {
 		return []rueidis.Completed{b.Exists().Key(string(key)).Build(), b.Persist().Key(string(key)).Build()}
 	})
 	if err != nil {

@@ -34,6 +34,12 @@ type Reader interface {
 	// the value ends before. Errors as for Get; offset and n must not be negative.
 	GetRange(key []byte, offset, n int64) ([]byte, error)
 
+	// GetAll reads the values of keys as they are at one moment, and then calls visit
+	// with each in turn: with its place in keys and the value, which is valid until
+	// visit returns, or with ErrNotFound. It returns the first error of visit, which
+	// ends it. All values are in memory at once.
+	GetAll(keys [][]byte, visit func(i int, value []byte, err error) error) error
+
 	// Has tells whether key is there.
 	Has(key []byte) (bool, error)
 
@@ -89,7 +95,7 @@ type Writer interface {
 	// returned, and nothing has changed.
 	//
 	// Keys are those that fn is known to touch: naming them saves runs in vain when
-	// many want the same ones. It may touch others too.
+	// many want the same ones. It may touch others too. It must not call Update.
 	Update(ctx context.Context, keys [][]byte, d Durability, fn func(Tx) error) error
 }
 

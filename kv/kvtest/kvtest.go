@@ -69,6 +69,7 @@ func Model(t *testing.T, db kv.Keyspace) {
 			"update":       m.update,
 			"updateFails":  m.updateFails,
 			"get":          m.get,
+			"getAll":       m.getAll,
 			"getRange":     m.getRange,
 			"count":        m.count,
 			"range":        m.walk,

@@ -240,6 +240,20 @@ func (m *model) compare(t *rapid.T, key []byte, in interface {
 	}
 }
 
+func (m *model) getAll(t *rapid.T) {
+	keys, seen := m.drawKeys(t), 0
+	must(t, m.db.GetAll(keys, func(i int, value []byte, err error) error {
+		e, found := m.want[string(keys[i])]
+		if seen++; i != seen-1 || !found && !errors.Is(err, kv.ErrNotFound) || found && (err != nil || !bytes.Equal(value, e.value)) {
+			t.Fatalf("get all, %d: %.40q has %d bytes, %v; want %d", i, keys[i], len(value), err, len(e.value))
+		}
+		return nil
+	}))
+	if seen != len(keys) {
+		t.Fatalf("get all: %d of %d keys", seen, len(keys))
+	}
+}
+
 func (m *model) getRange(t *rapid.T) {
 	key := drawKey(t)
 	offset, n := rapid.Int64Range(0, 6000).Draw(t, "offset"), rapid.Int64Range(0, 6000).Draw(t, "n")
