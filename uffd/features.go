@@ -142,5 +142,12 @@ type Info struct {
 	PagemapScan bool     // Pagemap.Writable works, 6.7
 }
 
+// A Way is one to a userfaultfd.
+type Way struct {
+	Name string
+	Used bool  // Open tries it
+	Err  error // nil: it works; else a unix.Errno
+}
+
 // A Region is the addresses from Start up to, but without, End.
 type Region struct{ Start, End uintptr }

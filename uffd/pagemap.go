@@ -4,6 +4,7 @@ package uffd
 
 import (
 	"errors"
+	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +19,13 @@ type Pagemap struct {
 const pagemapPath = "/proc/self/pagemap"
 
 // OpenPagemap opens /proc/self/pagemap, which needs no privilege; see [Hold] for a
-// process that gives up rights.
+// process that gives up rights. If it may not be opened, or there is no /proc, the error
+// wraps [errors.ErrUnsupported].
 func OpenPagemap() (*Pagemap, error) {
 	fd, err := open(&held.pagemap, pagemapPath, unix.O_RDONLY)
+	if err == unix.EACCES || err == unix.EPERM || err == unix.ENOENT {
+		err = fmt.Errorf("%w (%w)", err, errors.ErrUnsupported)
+	}
 	if err != nil {
 		return nil, &OpError{Op: "open " + pagemapPath, Err: err}
 	}

@@ -92,6 +92,38 @@ func Probe() (Info, error) {
 	}, nil
 }
 
+// Ways tries each way to a userfaultfd by itself, and gives back what it gets. Open
+// takes the first of those that it uses; the others are for whoever asks what the
+// machine allows.
+func Ways() []Way {
+	const flags = unix.O_CLOEXEC | unix.O_NONBLOCK
+	bySyscall := func(flags uintptr) (int, unix.Errno) {
+		fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, flags, 0, 0)
+		return int(fd), errno
+	}
+	var ways []Way
+	for _, w := range []struct {
+		name  string
+		used  bool
+		flags uintptr
+		make  func(flags uintptr) (int, unix.Errno)
+	}{
+		{"userfaultfd(2), user mode only", true, flags | flagUserModeOnly, bySyscall},
+		{devicePath + ", user mode only", true, flags | flagUserModeOnly, createByDevice},
+		{"userfaultfd(2), in full", false, flags, bySyscall},
+	} {
+		fd, errno := w.make(w.flags)
+		way := Way{Name: w.name, Used: w.used}
+		if errno == 0 {
+			unix.Close(fd)
+		} else {
+			way.Err = errno
+		}
+		ways = append(ways, way)
+	}
+	return ways
+}
+
 // Close closes the descriptor. Every range that is still registered loses its
 // traps at once and without an error anywhere: protected pages become writable,
 // missing pages read as zeros. No other method may run during Close or after

@@ -24,6 +24,9 @@ func Open(Features) (*FD, error) { return nil, unavailable() }
 // Probe fails with an [*UnavailableError].
 func Probe() (Info, error) { return Info{}, unavailable() }
 
+// Ways knows of none.
+func Ways() []Way { return nil }
+
 // Hold does nothing.
 func Hold() {}
 

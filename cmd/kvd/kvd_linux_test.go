@@ -20,8 +20,9 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"kvd":       main,
-		"kvd-caged": func() { denyUserfaultfd(); main() },
+		"kvd":        main,
+		"kvd-caged":  func() { denyUserfaultfd(); main() },
+		"kvd-nobody": func() { becomeNobody(); main() },
 	})
 }
 
@@ -114,6 +115,16 @@ func damage(file string) error {
 		data[at] ^= 1
 	}
 	return os.WriteFile(file, data, 0o600)
+}
+
+// becomeNobody gives up all rights. Whoever is not root has none of those that matter.
+func becomeNobody() {
+	if os.Getuid() != 0 {
+		return
+	}
+	if err := (identity{uid: 65534, gid: 65534}).become(); err != nil {
+		panic(err)
+	}
 }
 
 // denyUserfaultfd puts this process into what a container's seccomp profile

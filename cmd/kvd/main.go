@@ -29,7 +29,7 @@ func run(args []string, stdout, stderr io.Writer) (status int) {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	started := false // so the command line is right
-	for _, cmd := range []*cobra.Command{newServe(stderr), newCheck(), newConfigCommand(), newVersion()} {
+	for _, cmd := range []*cobra.Command{newServe(stderr), newCheck(), newDoctor(), newConfigCommand(), newVersion()} {
 		runE := cmd.RunE
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			started = true

@@ -100,7 +100,7 @@ func serve(c *config, log *slog.Logger) error {
 	d := &daemon{config: c, log: log, served: make(chan error, 1), signals: make(chan os.Signal, 2)}
 	d.tls.config = c
 	defer d.close()
-	for _, step := range []func() error{d.identify, d.readFiles, d.listen, d.makeDir, d.confine} {
+	for _, step := range []func() error{d.budget, d.identify, d.readFiles, d.listen, d.makeDir, d.confine} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -121,6 +121,16 @@ func serve(c *config, log *slog.Logger) error {
 	err = d.wait()
 	notify("STOPPING=1\nSTATUS=draining")
 	return errors.Join(err, d.drain(), d.db.Close())
+}
+
+// budget sets the memory of the store, if nobody has: to half of what there is.
+func (d *daemon) budget() error {
+	if d.memory != 0 {
+		return nil
+	}
+	_, available, err := availableMemory()
+	d.memory = size(available / 2)
+	return err
 }
 
 // identify finds the user to become.

@@ -107,7 +107,7 @@ func (c *config) groups() []group {
 			{"dir", &c.dir, "directory of the store, made if there is none", ""},
 			{"appendfsync", choice{&c.appendfsync, []string{"always", "everysec", "no"}},
 				"a write is answered when it is on disk (always), or when the kernel has it, which then writes it within a second (everysec) or when it likes (no)", ""},
-			{"memory", &c.memory, "all memory of the store, e.g. 1GiB", "half of the machine's"},
+			{"memory", &c.memory, "all memory of the store, e.g. 1GiB", "half of what the machine has, or what its control group leaves to kvd"},
 			{"databases", number{&c.databases, 1, 100}, "how many databases SELECT knows", ""},
 		}},
 		{"Connections", []setting{
