@@ -24,6 +24,7 @@ type keyspace interface {
 	NewIterator(*store.IterOptions) (*store.Iterator, error)
 	Len() uint64
 	Put(key, value []byte, d store.Durability) error
+	DeleteRange(ctx context.Context, lower, upper []byte, d store.Durability) (deleted uint64, err error)
 }
 
 // A writer is where blind writes go: a batch, or the transaction that is being executed.

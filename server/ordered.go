@@ -41,10 +41,10 @@ type bounds struct{ lower, upper []byte }
 // parseBounds parses a minimum and a maximum as ZRANGE BYLEX has them: - and + are the
 // ends, [k takes k with it, (k leaves it out. It answers with the error.
 func (c *conn) parseBounds(lo, hi []byte) (b bounds, empty, ok bool) {
-	b.lower, empty, ok = parseBound(lo, '-', '+', 1)
+	b.lower, empty, ok = parseBound(lo, minimum)
 	var none bool
 	if ok {
-		b.upper, none, ok = parseBound(hi, '+', '-', 0)
+		b.upper, none, ok = parseBound(hi, maximum)
 	}
 	if !ok {
 		c.out.Error("ERR min or max not valid string range item")
@@ -54,23 +54,41 @@ func (c *conn) parseBounds(lo, hi []byte) (b bounds, empty, ok bool) {
 	return b, empty, true
 }
 
-// parseBound returns the bound that text means. open is the letter for no bound, and
-// closed that for one beyond all keys. The key after k is k with a zero byte: it is the
-// bound for "(k" if that is a minimum, after = 1, and for "[k" if it is a maximum.
-func parseBound(text []byte, open, closed byte, after int) (key []byte, empty, ok bool) {
+// A side is which end of a range a bound is: - or +, the letter for no bound.
+type side byte
+
+const (
+	minimum side = '-'
+	maximum side = '+'
+)
+
+// parseBound returns the bound that text means. The key after k is k with a zero byte: it
+// is the bound for "(k" if that is a minimum, and for "[k" if it is a maximum.
+func parseBound(text []byte, side side) (key []byte, empty, ok bool) {
 	switch {
-	case len(text) == 1 && text[0] == open:
+	case len(text) == 1 && text[0] == byte(side):
 		return nil, false, true
-	case len(text) == 1 && text[0] == closed:
-		return nil, true, true
+	case len(text) == 1 && (text[0] == byte(minimum) || text[0] == byte(maximum)):
+		return nil, true, true // beyond all keys
 	case len(text) == 0 || text[0] != '[' && text[0] != '(':
 		return nil, false, false
 	}
 	key = text[1:]
-	if (text[0] == '(') == (after == 1) {
+	if (text[0] == '(') == (side == minimum) {
 		key = append(bytes.Clone(key), 0)
 	}
-	return key, false, true
+	key, beyond := shorten(key)
+	return key, beyond && side == minimum, true
+}
+
+// shorten returns a bound that no key is too short for, with the same keys on each side:
+// no key is longer than MaxKeyBytes. beyond tells that all keys are less; key is nil then.
+func shorten(bound []byte) (key []byte, beyond bool) {
+	if len(bound) <= store.MaxKeyBytes {
+		return bound, false
+	}
+	key = after(bound[:store.MaxKeyBytes])
+	return key, key == nil
 }
 
 // defaultLimit is how many keys KV.RANGE returns if nobody says.
@@ -186,6 +204,30 @@ func cmdKvCount(c *conn, args [][]byte) {
 	c.out.Int(n)
 }
 
+// cmdKvDelrange deletes in steps, so others may see some of the keys gone before the
+// rest.
+func cmdKvDelrange(c *conn, args [][]byte) {
+	b, empty, ok := c.parseBounds(args[1], args[2])
+	if !ok {
+		return
+	}
+	n := uint64(0)
+	if !empty {
+		var err error
+		n, err = c.keys().DeleteRange(c.srv.ctx, b.lower, b.upper, store.Deferred)
+		if n > 0 {
+			c.srv.tracking.flush(c)
+			c.lastWrite = max(c.lastWrite, c.srv.db.LSN())
+		}
+		if err != nil {
+			c.refuseWrite(err)
+			return
+		}
+	}
+	c.hasRead = true // the reply waits for all that is written by now
+	c.out.Int(int64(n))
+}
+
 func cmdKvFirst(c *conn, args [][]byte) {
 	c.writeEntry(args[1:], bounds{}, (*store.Iterator).First)
 }
@@ -195,12 +237,14 @@ func cmdKvLast(c *conn, args [][]byte) {
 }
 
 func cmdKvNext(c *conn, args [][]byte) {
-	c.writeEntry(args[2:], bounds{lower: append(bytes.Clone(args[1]), 0)}, (*store.Iterator).First)
+	lower, beyond := shorten(append(bytes.Clone(args[1]), 0))
+	c.writeEntry(args[2:], bounds{lower: lower}, func(it *store.Iterator) bool { return !beyond && it.First() })
 }
 
 // cmdKvPrev finds no key before the empty one.
 func cmdKvPrev(c *conn, args [][]byte) {
-	c.writeEntry(args[2:], bounds{upper: args[1]}, (*store.Iterator).Last)
+	upper, _ := shorten(args[1])
+	c.writeEntry(args[2:], bounds{upper: upper}, (*store.Iterator).Last)
 }
 
 // writeEntry answers with the key that to goes to within b, or with the key and its
