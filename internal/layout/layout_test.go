@@ -72,6 +72,7 @@ var arrows = map[string][]string{
 	"cmd/kvbench/internal/progress": nil,
 	"cmd/kvbench/internal/table":    nil,
 	"integration":                   nil,
+	"integration/redis":             nil,
 }
 
 // library are the packages that a program gets which embeds the store. They
