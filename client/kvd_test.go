@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"log"
 	"math/big"
 	"net"
@@ -29,6 +31,81 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	examples.stop()
 	os.Exit(code)
+}
+
+// daemonFor starts a daemon for one test.
+func daemonFor(t *testing.T, o server.Options) *daemon {
+	t.Helper()
+	d, err := serve(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.stop)
+	return d
+}
+
+// TestCache reads from memory what the server has said nothing about, and sees what it
+// has.
+func TestCache(t *testing.T) {
+	d := daemonFor(t, server.Options{})
+	reader, err := client.Open(t.Context(), d.url, client.WithCache(1<<20, time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	writer, err := client.Open(t.Context(), d.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	key := []byte("key")
+	if _, err := reader.Get(key); !errors.Is(err, kv.ErrNotFound) {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		want := fmt.Sprint(i)
+		if err := writer.Put(key, []byte(want), kv.Async); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			value, err := reader.Get(key)
+			if string(value) == want {
+				clear(value) // it is the caller's
+				break
+			}
+			if err != nil && !errors.Is(err, kv.ErrNotFound) || time.Now().After(deadline) {
+				t.Fatalf("%q, %v; want %q", value, err, want)
+			}
+		}
+	}
+	before := commands(t, writer)
+	for range 100 {
+		if value, err := reader.Get(key); string(value) != "99" || err != nil {
+			t.Fatalf("%q, %v", value, err)
+		}
+	}
+	if n := commands(t, writer) - before; n >= 100 {
+		t.Errorf("100 reads from memory were %d commands", n)
+	}
+}
+
+// commands returns how many the server has executed.
+func commands(t *testing.T, db *client.DB) (n int) {
+	t.Helper()
+	raw := db.Raw()
+	info, err := raw.Do(t.Context(), raw.B().Info().Section("stats").Build()).ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const field = "total_commands_processed:"
+	for i := range info {
+		if len(info)-i > len(field) && info[i:i+len(field)] == field {
+			fmt.Sscanf(info[i+len(field):], "%d", &n)
+			return n
+		}
+	}
+	t.Fatalf("no %s in %q", field, info)
+	return 0
 }
 
 // TestTLS connects with an authority of its own, and not without.

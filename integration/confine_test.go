@@ -121,16 +121,8 @@ func TestModes(t *testing.T) {
 	k.stop()
 }
 
-// startWith is launch, and waits until kvd serves.
+// startWith starts kvd by a line of sh, which finds it in $0 and its arguments in $@.
 func startWith(t *testing.T, sh string, args ...string) *kvd {
-	t.Helper()
-	k := launch(t, sh, args...)
-	k.addr = k.waitLog(listening)[1]
-	return k
-}
-
-// launch starts kvd by a line of sh, which finds it in $0 and its arguments in $@.
-func launch(t *testing.T, sh string, args ...string) *kvd {
 	t.Helper()
 	k := &kvd{t: t, cmd: exec.Command("sh", append([]string{"-c", sh, kvdPath}, args...)...), lines: make(chan string, 1000)}
 	stderr, err := k.cmd.StderrPipe()
@@ -150,6 +142,7 @@ func launch(t *testing.T, sh string, args ...string) *kvd {
 			t.Logf("log of kvd:\n%s", k.log.Bytes())
 		}
 	})
+	k.addr = k.waitLog(listening)[1]
 	return k
 }
 

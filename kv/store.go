@@ -46,7 +46,8 @@ type Reader interface {
 	// Expiry returns when key expires, or ErrNotFound.
 	Expiry(key []byte) (time.Time, error)
 
-	// Count returns how many keys there are in a range.
+	// Count returns how many keys there are in a range. Of all keys it takes no time, and
+	// counts also those that have expired and are not yet reclaimed.
 	Count(lower, upper []byte) (uint64, error)
 
 	// Range walks the keys of a range in order. Key and value are valid until the
@@ -81,8 +82,8 @@ type Writer interface {
 	// Delete removes key; it is no error if there is no such key.
 	Delete(key []byte, d Durability) error
 
-	// DeleteRange removes the keys of a range, and returns how many it has removed.
-	// It goes in steps: an error, that of ctx too, may come when some are gone.
+	// DeleteRange removes the keys of a range, and returns how many it has removed, among
+	// them those that have expired and were not yet reclaimed. It goes in steps: an error, that of ctx too, may come when some are gone.
 	DeleteRange(ctx context.Context, lower, upper []byte, d Durability) (deleted uint64, err error)
 
 	// Write makes the writes that fn puts into the Batch, all or none. An error of fn

@@ -2,9 +2,7 @@ package server
 
 import (
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -74,7 +72,7 @@ type parameter struct {
 // words. The log is what Redis calls the append-only file; there are no RDB files.
 func (s *Server) parameters() []parameter {
 	c := &s.conf
-	all := []parameter{
+	return []parameter{
 		choice("appendfsync", &c.fsync, fsyncNames, []string{"everysec", "always", "no"}),
 		constant("appendonly", "yes"),
 		size("client-query-buffer-limit", &c.commandBytes, 1<<20),
@@ -90,12 +88,6 @@ func (s *Server) parameters() []parameter {
 		number("timeout", &c.idleSeconds, 0, math.MaxInt32),
 		number("tracking-table-max-keys", &c.trackedKeys, 0, math.MaxInt64),
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.opts.Parameters)) {
-		if !slices.ContainsFunc(all, func(p parameter) bool { return p.name == name }) {
-			all = append(all, constant(name, s.opts.Parameters[name]))
-		}
-	}
-	return all
 }
 
 func constant(name, value string) parameter {
@@ -218,24 +210,6 @@ func cmdConfigSet(c *conn, args [][]byte) {
 		v.Store(values[i])
 	}
 	c.out.Status("OK")
-}
-
-// Configure sets a parameter as CONFIG SET does, for whoever runs the server.
-func (s *Server) Configure(name, value string) error {
-	for _, p := range s.parameters() {
-		if p.name != name {
-			continue
-		}
-		n, reason := p.newValue(value)
-		if reason != "" {
-			return fmt.Errorf("%s %s: %s", name, value, reason)
-		}
-		if p.value != nil {
-			p.value.Store(n)
-		}
-		return nil
-	}
-	return fmt.Errorf("%s: no such parameter", name)
 }
 
 // newValue returns what text means, or why the parameter cannot be set to it.

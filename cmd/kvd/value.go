@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -11,8 +10,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-
-	"faultline/server"
 )
 
 // The kinds of values that settings have. Each is a pflag.Value, so that one Set reads
@@ -218,34 +215,3 @@ func (v *mode) Set(s string) error {
 
 func (v *mode) String() string { return strconv.FormatUint(uint64(*v), 8) }
 func (v *mode) Type() string   { return "octal" }
-
-// An outputLimit is that of Redis for the class of normal clients, the only one here.
-type outputLimit server.OutputLimit
-
-func (v *outputLimit) Set(s string) error {
-	f := strings.Fields(s)
-	if len(f) != 4 || f[0] != "normal" {
-		return fmt.Errorf("not like normal 256MiB 64MiB 60")
-	}
-	var hard, soft size
-	var within seconds
-	if err := errors.Join(hard.Set(f[1]), soft.Set(f[2]), within.Set(f[3])); err != nil {
-		return err
-	}
-	*v = outputLimit{HardBytes: int64(hard), SoftBytes: int64(soft), SoftFor: time.Duration(within)}
-	return nil
-}
-
-func (v *outputLimit) String() string {
-	text := func(n int64) string {
-		if n == 0 {
-			return "0"
-		}
-		b := size(n)
-		return b.String()
-	}
-	within := seconds(v.SoftFor)
-	return "normal " + text(v.HardBytes) + " " + text(v.SoftBytes) + " " + within.String()
-}
-
-func (v *outputLimit) Type() string { return "limit" }
