@@ -32,6 +32,8 @@ func serverCommands() []*command {
 			summary: "Describe the server's state", run: cmdInfo},
 		{name: "lastsave", arity: 1, flags: any | flagFast, acl: aclAdmin | aclDangerous, since: "1.0.0",
 			summary: "Tell when the last SAVE or BGSAVE ended", run: cmdLastsave},
+		{name: "latency", arity: -2, since: "2.8.13",
+			summary: "A container for commands about slow events, which INFO and the slow log have instead", subs: latencyCommands()},
 		{name: "lolwut", arity: -1, flags: flagRead | flagFast, since: "5.0.0", args: "[VERSION version]",
 			summary: "Tell the version of the server", run: cmdLolwut},
 		{name: "memory", arity: -2, since: "4.0.0",
@@ -53,6 +55,22 @@ func serverCommands() []*command {
 			summary: "Tell at once that no replica has the writes: there are none", run: cmdWait},
 		{name: "waitaof", arity: 4, flags: flagNoscript, acl: aclConnection, since: "7.2.0", args: "numlocal numreplicas timeout",
 			summary: "Wait until the writes of the connection are on disk", run: cmdWaitaof},
+	}
+}
+
+// latencyCommands answer tools that look for slow events: none is noted.
+func latencyCommands() []*command {
+	const sub = flagAdmin | flagNoscript | flagLoading | flagStale
+	none := func(c *conn, _ [][]byte) { c.out.Array(0) }
+	return []*command{
+		{name: "histogram", arity: -2, flags: sub, since: "7.0.0", args: "[command [command ...]]",
+			summary: "Show no histograms", run: func(c *conn, _ [][]byte) { c.out.Map(0) }},
+		{name: "history", arity: 3, flags: sub, since: "2.8.13", args: "event",
+			summary: "List no samples of an event", run: none},
+		{name: "latest", arity: 2, flags: sub, since: "2.8.13",
+			summary: "List no events", run: none},
+		{name: "reset", arity: -2, flags: sub, since: "2.8.13", args: "[event [event ...]]",
+			summary: "Forget no events", run: func(c *conn, _ [][]byte) { c.out.Int(0) }},
 	}
 }
 
