@@ -45,6 +45,7 @@ const (
 	oneSet  = "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000012345\r\n$3\r\nxxx\r\n"
 	oneMset = "*5\r\n$4\r\nMSET\r\n$16\r\nkey:000000012345\r\n$3\r\nxxx\r\n$16\r\nkey:000000012346\r\n$3\r\nxxx\r\n"
 	oneDel  = "*2\r\n$3\r\nDEL\r\n$16\r\nkey:000000012345\r\n"
+	oneIncr = "*2\r\n$4\r\nINCR\r\n$16\r\ncnt:000000012345\r\n"
 	onePing = "*1\r\n$4\r\nPING\r\n"
 )
 
@@ -71,6 +72,7 @@ func BenchmarkGetSync(b *testing.B)  { benchmark(b, oneGet, FsyncAlways) }
 func BenchmarkSet(b *testing.B)      { benchmark(b, oneSet, FsyncNo) }
 func BenchmarkSetSync(b *testing.B)  { benchmark(b, oneSet, FsyncAlways) }
 func BenchmarkMset(b *testing.B)     { benchmark(b, oneMset, FsyncNo) }
+func BenchmarkIncr(b *testing.B)     { benchmark(b, oneIncr, FsyncNo) }
 func BenchmarkDelAsync(b *testing.B) { benchmark(b, oneDel, FsyncNo) }
 
 // TestAllocations checks that a command costs no allocation: 1000 pipelines may

@@ -19,9 +19,11 @@
 //
 // # What a reply promises
 //
-//	durability   B                            a write that was answered survives
-//	sync         WaitDurable                  a power cut
-//	async        WaitWritten                  the end of the process, not of the machine
+//	appendfsync  B                            a write that was answered survives
+//	always       WaitDurable                  a power cut
+//	everysec     WaitWritten, and once a      the end of the process; a power cut takes
+//	             second WaitDurable for all   the last second or two
+//	no           WaitWritten                  the end of the process, not of the machine
 //
 // They wait for the LSN of the connection's last write. Replies to reads wait too,
 // for all that they can have seen (SeenLSN), so that a crash does not take back
@@ -40,6 +42,20 @@
 // acknowledged and that a restart takes back. A write for which the disk has no room
 // (store.ErrNoSpace) answers -MISCONF too; the next may be taken.
 //
+// # Commands
+//
+// The table (command.go) has a line for each command, beside its handler. A handler reads
+// through view, and writes in one of two ways:
+//
+//	SET MSET DEL ...     blind, changed, apply    a batch; nothing is read
+//	INCR SET NX ...      modify                   a transaction of the store, which may
+//	                                              run more than once: its replies of
+//	                                              before are cut off each time
+//
+// In EXEC both, and view, are the one transaction of all commands (multi.go). What has
+// been written is told to those who WATCH and to those who cache, after it is visible
+// and before the reply is sent (committed).
+//
 // # The end of a connection
 //
 // QUIT, a protocol error, an error of the socket, a failed B, or Shutdown. A
@@ -49,6 +65,7 @@
 //
 // # Locks
 //
-// Server.mu guards the set of connections, cursors.mu the table of SCAN. Neither
-// is held while the other is taken, nor during a call of the store or a socket.
+// Server.mu guards the set of connections, cursors.mu the table of SCAN, watches.mu that
+// of WATCH. None is held while another is taken, nor during a call of the store or a
+// socket.
 package server
