@@ -51,6 +51,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build kvd: %v\n%s", err, out)
 		return 1
 	}
+	os.Setenv("KVD_ADMIN", "") // its address is for one kvd at a time
 	return m.Run()
 }
 

@@ -335,8 +335,8 @@ func (r *trial) refusedOpen() error {
 	if err := r.end(syscall.SIGKILL); err != nil || r.killed.Load() {
 		return err
 	}
-	log := r.kvd.log.String()
-	if strings.Count(log, "\n") != 1 || !strings.Contains(log, r.dir) || !r.namesCause(log) {
+	_, last, found := strings.Cut("\n"+r.kvd.log.String(), "\nkvd: ") // after lines of the log
+	if !found || strings.Count(last, "\n") != 1 || !strings.Contains(last, r.dir) || !r.namesCause(last) {
 		return errors.New("kvd did not open, and did not say in one line what failed, on what")
 	}
 	return nil
