@@ -12,11 +12,11 @@ func (t *Tree) defers(op *Op, id pagemeta.PageID) bool {
 
 // tryDefer puts a change beside leaf id, which had version v when its parent was
 // read. If there is no room, f is full, and nothing has changed.
-func (t *Tree) tryDefer(id pagemeta.PageID, v uint64, key, value []byte) (f fit, next step) {
+func (t *Tree) tryDefer(id pagemeta.PageID, v uint64, ch Change) (f fit, next step) {
 	if !t.pages.Latch(id, v) {
 		return full, step{kind: changed}
 	}
-	added := t.changes.add(id, key, value)
+	added := t.changes.add(id, ch)
 	if added {
 		t.pages.Mark(id)
 		t.metrics.kept.Add(1)
@@ -38,17 +38,13 @@ func (t *Tree) absorb(id pagemeta.PageID, n *node) fit {
 	var memory [32]Change
 	list := t.changes.beside(memory[:0], id)
 	for i := len(list) - 1; i >= 0; i-- { // the oldest first
-		switch f := n.take(list[i]); f {
-		case inserted:
-			t.counts.add(list[i].Key, 1)
-		case replaced:
-			if list[i].Value == nil {
-				t.counts.add(list[i].Key, -1)
-			}
+		switch f, d := n.take(list[i]); f {
 		case full, broken:
 			return f
 		case spread:
 			return full
+		default:
+			t.counts.add(list[i].Key, d)
 		}
 	}
 	t.forget(id)
@@ -56,11 +52,16 @@ func (t *Tree) absorb(id pagemeta.PageID, n *node) fit {
 }
 
 // take makes one change in a leaf that is changeable.
-func (n *node) take(c Change) fit {
-	if c.Value == nil {
-		return n.delete(c.Key)
+func (n *node) take(c Change) (f fit, d delta) {
+	if c.Value != nil {
+		f, was := n.put(c.Key, c.Value, c.flags())
+		return f, added(f, c.flags(), was)
 	}
-	return n.put(c.Key, c.Value)
+	f, was := n.delete(c.Key)
+	if f == missing {
+		return f, d
+	}
+	return f, removed(was)
 }
 
 // forget drops the changes beside leaf id. The caller has its latch.
@@ -80,33 +81,30 @@ func (t *Tree) takeIn(c *change, leaf pagemeta.PageID) bool {
 	var memory [32]Change
 	list := t.changes.beside(memory[:0], leaf)
 	for i := len(list) - 1; i >= 0; i-- {
-		more, old := c.runs[0].make(list[i])
+		d, old := c.runs[0].make(list[i])
 		if !c.give(&old) {
 			return false
 		}
-		c.count(list[i].Key, more)
+		c.count(list[i].Key, d)
 	}
 	c.taken = leaf
 	return true
 }
 
-// make makes one change in a run of a leaf, and returns by how many keys there are
-// more, and what the key had before.
-func (r *run) make(c Change) (more int, old entry) {
+// make makes one change in a run of a leaf, and returns what that adds, and what the key
+// had before.
+func (r *run) make(c Change) (d delta, old entry) {
 	if c.Value != nil {
-		_, old, found := r.put(entry{key: c.Key, value: c.Value})
-		if found {
-			return 0, old
-		}
-		return 1, old
+		_, old, found := r.put(entry{key: c.Key, value: c.Value, flags: c.flags()})
+		return old.replacedBy(found, c.flags()), old
 	}
 	at, found := r.find(c.Key)
 	if !found {
-		return 0, old
+		return d, old
 	}
 	old = r.entries[at]
 	r.entries = append(r.entries[:at], r.entries[at+1:]...)
-	return -1, old
+	return removed(old.expiry()), old
 }
 
 // AskMany has leaves read together, which ascend, and will be absorbed into next.

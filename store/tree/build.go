@@ -9,8 +9,8 @@ import (
 // An entry is a key of a node, whole, with its value or its child.
 type entry struct {
 	key   []byte
-	value []byte // leaf; of a long one its Ref
-	long  bool
+	value []byte          // leaf: as it stands in the cell
+	flags int             // leaf: those of the slot
 	child pagemeta.PageID // inner: the child right of key
 }
 
@@ -61,8 +61,8 @@ func (r *run) take(n *node) bool {
 			if !ok || left < 0 {
 				return false
 			}
-			e.value, e.long = r.hold(value, nil), n.isLong(i)
-		} else if e.child, ok = n.child(i + 1); !ok || n.isLong(i) {
+			e.value, e.flags = r.hold(value, nil), n.flags(i)
+		} else if e.child, ok = n.child(i + 1); !ok || n.flags(i) != 0 {
 			return false
 		}
 		r.entries = append(r.entries, e)
@@ -269,11 +269,7 @@ func (r *run) lay(n *node, p part) {
 			le.PutUint32(n[heap:], uint32(e.child))
 			copy(n[heap+innerCellBytes:], suffix)
 		}
-		length := len(suffix)
-		if e.long {
-			length |= longBit
-		}
-		n.setSlot(i, headOf(suffix), heap, length)
+		n.setSlot(i, headOf(suffix), heap, len(suffix)|e.flags)
 	}
 	n.setHeap(heap)
 }

@@ -26,7 +26,7 @@ type change struct {
 	gives  []Extent        // of values that are no more
 	cursor int             // where alloc goes on
 	height int             // of the tree after the change; 0: as it was
-	counts []delta         // of keys
+	counts []owned         // how many keys there are more after it
 	taken  pagemeta.PageID // the leaf that takes in the changes beside it; 0: none
 	end    int             // pages of the file after the change; 0: as many as it takes
 
@@ -52,17 +52,17 @@ func (c *change) reset(op *Op) {
 	c.height, c.taken, c.end = 0, 0, 0
 }
 
-// A delta says how many keys more an owner has after a change.
-type delta struct {
+// An owned is a delta of an owner.
+type owned struct {
 	slot, gen byte
-	keys      int
+	delta
 }
 
-// count notes that there are so many more keys of the owner of key.
-func (c *change) count(key []byte, keys int) {
-	if keys != 0 {
+// count notes that the owner of key has d more.
+func (c *change) count(key []byte, d delta) {
+	if d != (delta{}) {
 		slot, gen := owner(key)
-		c.counts = append(c.counts, delta{slot, gen, keys})
+		c.counts = append(c.counts, owned{slot, gen, d})
 	}
 }
 
@@ -164,7 +164,7 @@ func (t *Tree) tryChange(op *Op, p plan) (next step, trap pagemeta.Trap) {
 	t.commitSpace(c)
 	t.commitExtents(c)
 	for _, d := range c.counts {
-		t.counts.addTo(d.slot, d.gen, d.keys)
+		t.counts.addTo(d.slot, d.gen, d.delta)
 	}
 	if c.height > 0 {
 		t.levels.Store(int32(c.height))

@@ -34,18 +34,20 @@ type changes struct {
 
 // A record, little-endian:
 //
-//	0        4        6        8        10      12
-//	+--------+--------+--------+--------+-------+-----+-------+
-//	|  next  | length | length |  room  |   0   | key | value |
-//	+--------+--------+--------+--------+-------+-----+-------+
+//	0        4        6        8        10        12
+//	+--------+--------+--------+--------+---------+-----+-------+
+//	|  next  | length | length |  room  | expires | key | value |
+//	+--------+--------+--------+--------+---------+-----+-------+
 //
 //	next    the one before it of the same leaf, in units of 8 bytes; 0: none
 //	length  of key and value; the value's is deletedValue if the key is gone
 //	room    for the value, which may be overwritten in place
+//	expires 1: when the key expires stands before the value, and is counted as its; else 0
 const (
-	recordAt     = 12
-	recordAlign  = 8
-	deletedValue = 1<<16 - 1
+	recordAt        = 12
+	recordExpiresAt = 10
+	recordAlign     = 8
+	deletedValue    = 1<<16 - 1
 
 	// maxDeferred is the longest key with its value that is kept beside a leaf.
 	maxDeferred = 1024
@@ -54,8 +56,19 @@ const (
 	maxBeside = 1536
 )
 
-// A Change is a write that a leaf has not taken in yet. Value is nil if it deletes.
-type Change struct{ Key, Value []byte }
+// A Change is a write that a leaf has not taken in yet. Value is nil if it deletes. If
+// the key expires, when is told by the first ExpiryBytes of it.
+type Change struct {
+	Key, Value []byte
+	Expires    bool
+}
+
+func (c *Change) flags() int {
+	if c.Expires {
+		return expiryBit
+	}
+	return 0
+}
 
 // Defer lets the tree keep changes to leaves that are not in memory beside them, in
 // up to bytes of memory, which the page table lends. lsn is where the log stands. It
@@ -122,47 +135,49 @@ func recordBytes(entry int) int {
 
 // A record is read without a lock: next, key and value keep inside mem, whatever
 // it holds.
-func (c *changes) record(at int) (next int, key, value []byte, deleted, ok bool) {
+func (c *changes) record(at int) (next int, ch Change, ok bool) {
 	if at+recordAt > len(c.mem) {
-		return 0, nil, nil, false, false
+		return 0, ch, false
 	}
 	b := c.mem[at:]
 	keyLen, valueLen := int(le.Uint16(b[4:])), int(le.Uint16(b[6:]))
-	if valueLen == deletedValue {
-		deleted, valueLen = true, 0
+	deleted := valueLen == deletedValue
+	if deleted {
+		valueLen = 0
 	}
 	if recordAt+keyLen+valueLen > len(b) {
-		return 0, nil, nil, false, false
+		return 0, ch, false
 	}
-	key = b[recordAt : recordAt+keyLen]
-	return int(le.Uint32(b)) * recordAlign, key, b[recordAt+keyLen : recordAt+keyLen+valueLen], deleted, true
+	ch.Key = b[recordAt : recordAt+keyLen]
+	if !deleted {
+		ch.Value = b[recordAt+keyLen : recordAt+keyLen+valueLen]
+		ch.Expires = b[recordExpiresAt] == 1
+	}
+	return int(le.Uint32(b)) * recordAlign, ch, true
 }
 
 // find returns the newest change of key beside leaf. It is true if the leaf's
 // version is unchanged after.
-func (c *changes) find(leaf pagemeta.PageID, key []byte) (value []byte, deleted, found bool) {
+func (c *changes) find(leaf pagemeta.PageID, key []byte) (ch Change, found bool) {
 	for at, steps := c.head(leaf), 0; at != 0 && steps < maxBeside; steps++ {
-		next, k, value, deleted, ok := c.record(at)
-		if ok && string(k) == string(key) {
-			return value, deleted, true
+		next, ch, ok := c.record(at)
+		if ok && string(ch.Key) == string(key) {
+			return ch, true
 		}
 		at = next
 	}
-	return nil, false, false
+	return ch, false
 }
 
 // beside appends the changes beside leaf to dst, the newest first: of one key the
 // first counts. They are true if the leaf's version is unchanged after.
 func (c *changes) beside(dst []Change, leaf pagemeta.PageID) []Change {
 	for at, steps := c.head(leaf), 0; at != 0 && steps < maxBeside; steps++ {
-		next, key, value, deleted, ok := c.record(at)
+		next, ch, ok := c.record(at)
 		if !ok {
 			break
 		}
-		if deleted {
-			value = nil
-		}
-		dst = append(dst, Change{key, value})
+		dst = append(dst, ch)
 		at = next
 	}
 	return dst
@@ -171,28 +186,34 @@ func (c *changes) beside(dst []Change, leaf pagemeta.PageID) []Change {
 // weight is what counts for maxBeside of the records beside leaf.
 func (c *changes) weight(leaf pagemeta.PageID) (bytes int) {
 	for at, steps := c.head(leaf), 0; at != 0 && steps < maxBeside; steps++ {
-		next, key, value, _, _ := c.record(at)
-		bytes += recordAt + len(key) + len(value)
+		next, ch, _ := c.record(at)
+		bytes += recordAt + len(ch.Key) + len(ch.Value)
 		at = next
 	}
 	return bytes
 }
 
-// add puts a change beside leaf; value is nil if it deletes. It returns false if
-// there is no room. The caller has the leaf's latch.
-func (c *changes) add(leaf pagemeta.PageID, key, value []byte) bool {
+// add puts a change beside leaf. It returns false if there is no room. The caller has
+// the leaf's latch.
+func (c *changes) add(leaf pagemeta.PageID, ch Change) bool {
+	key, value := ch.Key, ch.Value
+	expires := byte(0)
+	if ch.Expires {
+		expires = 1
+	}
 	head, have, newest := c.head(leaf), 0, true
 	for at := head; at != 0; {
-		next, k, v, _, _ := c.record(at)
-		if newest && string(k) == string(key) {
+		next, old, _ := c.record(at)
+		if newest && string(old.Key) == string(key) {
 			if value != nil && len(value) <= int(le.Uint16(c.mem[at+8:])) {
 				le.PutUint16(c.mem[at+6:], uint16(len(value)))
-				copy(c.mem[at+recordAt+len(k):], value)
+				c.mem[at+recordExpiresAt] = expires
+				copy(c.mem[at+recordAt+len(key):], value)
 				return true
 			}
 			newest = false // what is older of this key counts no more
 		}
-		have += recordAt + len(k) + len(v)
+		have += recordAt + len(old.Key) + len(old.Value)
 		at = next
 	}
 	size := recordBytes(len(key) + len(value))
@@ -208,6 +229,7 @@ func (c *changes) add(leaf pagemeta.PageID, key, value []byte) bool {
 	le.PutUint16(b[4:], uint16(len(key)))
 	le.PutUint16(b[6:], uint16(len(value)))
 	le.PutUint16(b[8:], uint16(size-recordAt-len(key)))
+	b[recordExpiresAt], b[recordExpiresAt+1] = expires, 0
 	if value == nil {
 		le.PutUint16(b[6:], deletedValue)
 	}

@@ -26,6 +26,7 @@ func TestChanges(t *testing.T) {
 		key  string
 	}
 	want := map[place][]byte{} // nil: deleted
+	expires := func(value []byte) bool { return len(value)%2 == 1 }
 	refused, turns := 0, 0
 	for n := range campaign.Scale(t, 30_000) {
 		p := place{pagemeta.PageID(3 + rng.IntN(40)), fmt.Sprintf("key%d", rng.IntN(12))}
@@ -33,7 +34,7 @@ func TestChanges(t *testing.T) {
 		if rng.IntN(3) > 0 {
 			value = bytes.Repeat([]byte{byte(n)}, rng.IntN(300))
 		}
-		if c.add(p.leaf, []byte(p.key), value) {
+		if c.add(p.leaf, Change{[]byte(p.key), value, expires(value)}) {
 			want[p] = value
 		} else {
 			refused++
@@ -61,9 +62,9 @@ func TestChanges(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		value, deleted, found := c.find(p.leaf, []byte(p.key))
-		if v, ok := want[p]; ok != found || deleted != (ok && v == nil) || !bytes.Equal(value, v) {
-			t.Fatalf("change %d: %v is %q, deleted %t, found %t; want %q, %t", n, p, value, deleted, found, v, ok)
+		ch, found := c.find(p.leaf, []byte(p.key))
+		if v, ok := want[p]; ok != found || (ch.Value == nil) != (v == nil) || !bytes.Equal(ch.Value, v) || ch.Expires != expires(v) {
+			t.Fatalf("change %d: %v is %q, expires %t, found %t; want %q, %t", n, p, ch.Value, ch.Expires, found, v, ok)
 		}
 		if n%50 == 0 {
 			leaf, keys := p.leaf, map[string][]byte{}
@@ -104,7 +105,7 @@ func TestMergeBeside(t *testing.T) {
 	if !ok || root.count() == 0 {
 		t.Fatal("one leaf")
 	}
-	if f, s := tr.tryDefer(right, tr.pages.Version(right), key(keys), []byte("beside")); f != deferred || s != done {
+	if f, s := tr.tryDefer(right, tr.pages.Version(right), Change{Key: key(keys), Value: []byte("beside")}); f != deferred || s != done {
 		t.Fatal(f, s)
 	}
 	for i := range keys - 1 {

@@ -137,7 +137,9 @@ func (ck *checker) subtree(id pagemeta.PageID, level int, lo, hi []byte) error {
 		ck.Leaves++
 		ck.Keys += uint64(len(r.entries))
 		for i := range r.entries {
-			ck.count(r.entries[i].key)
+			if err := ck.count(&r.entries[i]); err != nil {
+				return damage(id, "key %d: %v", i, err)
+			}
 		}
 		return ck.longValues(id, &r)
 	}
@@ -157,21 +159,30 @@ func (ck *checker) subtree(id pagemeta.PageID, level int, lo, hi []byte) error {
 	return nil
 }
 
-// count counts a key.
-func (ck *checker) count(key []byte) {
-	slot, gen := owner(key)
+// count counts a key of a leaf.
+func (ck *checker) count(e *entry) error {
+	_, expiry, ok := split(e.value, e.expires())
+	if !ok {
+		return errExpiry
+	}
+	slot, gen := owner(e.key)
 	if uint32(gen) != ck.t.counts.slots[slot].gen.Load() {
 		ck.dead++
-		return
+		return nil
 	}
 	ck.slots[slot].Keys++
+	if expiry != 0 {
+		ck.slots[slot].Expiring++
+	}
+	return nil
 }
 
 // counts compares the keys that were found with those that are counted.
 func (ck *checker) counts() error {
 	for slot, found := range ck.slots {
-		if have := ck.t.Slot(byte(slot)); have.Keys != found.Keys {
-			return fmt.Errorf("%w: slot %d: %d keys in the tree, %d counted", ErrDamaged, slot, found.Keys, have.Keys)
+		if have := ck.t.Slot(byte(slot)); have.Keys != found.Keys || have.Expiring != found.Expiring {
+			return fmt.Errorf("%w: slot %d: %d keys in the tree, %d that expire; %d and %d counted", ErrDamaged, slot,
+				found.Keys, found.Expiring, have.Keys, have.Expiring)
 		}
 	}
 	if dead := ck.t.Dead(); dead != ck.dead {
@@ -183,10 +194,10 @@ func (ck *checker) counts() error {
 // longValues checks where the long values of leaf id are.
 func (ck *checker) longValues(id pagemeta.PageID, r *run) error {
 	for i := range r.entries {
-		if !r.entries[i].long {
+		if !r.entries[i].long() {
 			continue
 		}
-		ref, err := ParseRef(r.entries[i].value)
+		ref, err := r.entries[i].ref()
 		if err != nil {
 			return damage(id, "value %d: %v", i, err)
 		}

@@ -51,17 +51,49 @@ func owner(key []byte) (slot, gen byte) {
 	return key[0] % MaxSlots, key[1]
 }
 
-// add notes that there are so many more keys of the owner of key.
-func (c *counts) add(key []byte, keys int) {
-	slot, gen := owner(key)
-	c.addTo(slot, gen, keys)
+// A delta is by how many keys an owner has more.
+type delta struct{ keys, expiring int }
+
+// added is the delta of a write that did f to a key: one with flags was put, and the
+// key was to expire at was before, if at all.
+func added(f fit, flags int, was uint64) (d delta) {
+	if f == inserted {
+		d.keys = 1
+	}
+	if flags&expiryBit != 0 {
+		d.expiring++
+	}
+	if was != 0 {
+		d.expiring--
+	}
+	return d
 }
 
-func (c *counts) addTo(slot, gen byte, keys int) {
-	if s := &c.slots[slot]; s.gen.Load() == uint32(gen) {
-		s.keys.Add(int64(keys))
-	} else {
-		c.dead.Add(int64(keys))
+// removed is the delta of a key that was deleted.
+func removed(was uint64) (d delta) {
+	if d.keys = -1; was != 0 {
+		d.expiring = -1
+	}
+	return d
+}
+
+// add notes that the owner of key has d more.
+func (c *counts) add(key []byte, d delta) {
+	slot, gen := owner(key)
+	c.addTo(slot, gen, d)
+}
+
+func (c *counts) addTo(slot, gen byte, d delta) {
+	s := &c.slots[slot]
+	if s.gen.Load() != uint32(gen) {
+		c.dead.Add(int64(d.keys))
+		return
+	}
+	if d.keys != 0 {
+		s.keys.Add(int64(d.keys))
+	}
+	if d.expiring != 0 {
+		s.expiring.Add(int64(d.expiring))
 	}
 }
 

@@ -53,7 +53,7 @@ func (c *Cursor) Key() []byte { return c.key }
 // Long tells whether the value is a long one.
 func (c *Cursor) Long() bool {
 	if c.both != nil {
-		return c.both.entries[c.at].long
+		return c.both.entries[c.at].long()
 	}
 	return c.leaf.isLong(c.at)
 }
@@ -61,8 +61,14 @@ func (c *Cursor) Long() bool {
 // Value returns the value, or the Ref of a long one. It is valid until the cursor
 // moves.
 func (c *Cursor) Value() []byte {
-	v, _ := c.value(c.at)
-	return v
+	value, _, _ := c.value(c.at)
+	return value
+}
+
+// Expiry returns when the key expires, or 0.
+func (c *Cursor) Expiry() uint64 {
+	_, expiry, _ := c.value(c.at)
+	return expiry
 }
 
 // count is the number of keys of the leaf.
@@ -82,11 +88,15 @@ func (c *Cursor) appendKey(dst []byte, at int) ([]byte, bool) {
 	return append(append(dst, c.leaf.prefix()...), suffix...), ok
 }
 
-func (c *Cursor) value(at int) ([]byte, bool) {
+func (c *Cursor) value(at int) (value []byte, expiry uint64, ok bool) {
 	if c.both != nil {
-		return c.both.entries[at].value, true
+		e := &c.both.entries[at]
+		return split(e.value, e.expires())
 	}
-	return c.leaf.value(at)
+	if value, ok = c.leaf.value(at); !ok {
+		return nil, 0, false
+	}
+	return split(value, c.leaf.expires(at))
 }
 
 // search returns the first slot whose key is not less than key, and whether it is
@@ -189,7 +199,7 @@ func (c *Cursor) settle(at, dir int) bool {
 		}
 	}
 	var ok bool
-	_, in := c.value(at)
+	_, _, in := c.value(at)
 	c.next, ok = c.appendKey(c.next[:0], at)
 	if !ok || !in || !c.follows(c.next, dir) {
 		c.err, c.ok = ErrDamaged, false

@@ -237,7 +237,7 @@ func (c *change) cutRun(k *cut) bool {
 			continue
 		}
 		c.gives = append(c.gives, extents...)
-		c.count(e.key, -1)
+		c.count(e.key, removed(e.expiry()))
 		k.deleted++
 	}
 	r.entries = append(kept, r.entries[at:]...)
@@ -247,10 +247,10 @@ func (c *change) cutRun(k *cut) bool {
 // extents returns where the value of e is, if that is a long one; keep tells that it is
 // not to be deleted.
 func (op *Op) extents(e *entry) (extents []Extent, keep, ok bool) {
-	if !e.long {
+	if !e.long() {
 		return nil, false, true
 	}
-	ref, err := ParseRef(e.value)
+	ref, err := e.ref()
 	if op.Before > 0 && ref.LSN >= op.Before {
 		return nil, true, err == nil
 	}

@@ -50,7 +50,7 @@ func (r *rangeRig) put(key []byte) {
 			ref.Extents = append(ref.Extents, e)
 		}
 		value = ref.Append(nil)
-		_, err = r.tr.PutLong(&Op{}, key, ref)
+		_, err = r.tr.PutLong(&Op{}, key, ref, 0)
 	case what < 6 && r.beside(key, value):
 	case what < 8 && r.beside(key, nil):
 		delete(r.want, string(key))
@@ -84,7 +84,7 @@ func (r *rangeRig) tryBeside(key, value []byte) (f fit, next step, trap pagemeta
 	if next != done || id == Root {
 		return full, next, trap
 	}
-	f, next = r.tr.tryDefer(id, v, key, value)
+	f, next = r.tr.tryDefer(id, v, Change{Key: key, Value: value})
 	return f, next, trap
 }
 

@@ -111,7 +111,13 @@ func (t *Tree) planDrop(c *change, k *cut, id pagemeta.PageID, inside bool) (who
 // out of bounds.
 func (c *change) uncount(n *node) bool {
 	if prefix := n.prefix(); len(prefix) >= OwnerBytes {
-		c.count(prefix, -n.count())
+		d := delta{keys: -n.count()}
+		for i := range n.count() {
+			if n.expires(i) {
+				d.expiring--
+			}
+		}
+		c.count(prefix, d)
 		return true
 	}
 	for i := range n.count() {
@@ -119,7 +125,11 @@ func (c *change) uncount(n *node) bool {
 		if !ok {
 			return false
 		}
-		c.count(key, -1)
+		d := delta{keys: -1}
+		if n.expires(i) {
+			d.expiring = -1
+		}
+		c.count(key, d)
 	}
 	return true
 }
@@ -145,7 +155,7 @@ func (t *Tree) extentsOf(op *Op, n *node) (extents []Extent, keep, ok bool) {
 			continue
 		}
 		value, in := n.value(i)
-		more, kept, good := op.extents(&entry{value: value, long: true})
+		more, kept, good := op.extents(&entry{value: value, flags: n.flags(i)})
 		if !in || !good {
 			return nil, false, false
 		}

@@ -171,7 +171,7 @@ func putLong(tr *Tree, key []byte, pages int, id uint64) error {
 		err = ErrFull // it has become too scattered
 	}
 	if err == nil && pages > 0 {
-		_, err = tr.PutLong(&Op{}, key, ref)
+		_, err = tr.PutLong(&Op{}, key, ref, 0)
 	}
 	if err != nil {
 		tr.Drop(ref.Extents...)

@@ -4,16 +4,23 @@ import "faultline/pagemeta"
 
 // PutLong sets key to the long value that ref leads to, whose extents are held;
 // from then on they are in use. existed tells whether key had a value. After an
-// error nothing has changed, and the extents are held.
-func (t *Tree) PutLong(op *Op, key []byte, ref Ref) (existed bool, err error) {
-	return t.putEntry(op, entry{key: key, value: ref.Append(nil), long: true}, ref.Extents)
+// error nothing has changed, and the extents are held. The key expires at expiry, unless
+// that is 0.
+func (t *Tree) PutLong(op *Op, key []byte, ref Ref, expiry uint64) (existed bool, err error) {
+	e := entry{key: key, flags: longBit}
+	if expiry != 0 {
+		e.value, e.flags = AppendExpiry(nil, expiry), longBit|expiryBit
+	}
+	e.value = ref.Append(e.value)
+	return t.putEntry(op, e, ref.Extents)
 }
 
 // deleteLong is Delete for a key that has a long value, whose pages it gives back.
 func (t *Tree) deleteLong(op *Op, key []byte) error {
 	sparse, err := t.layAnew(op, key, func(c *change) (at int, ok bool) {
-		more, old := c.runs[0].make(Change{Key: key})
-		c.count(key, more)
+		d, old := c.runs[0].make(Change{Key: key})
+		op.Was = old.expiry()
+		c.count(key, d)
 		return -1, c.give(&old)
 	})
 	if err == nil && sparse {
@@ -40,10 +47,10 @@ func (t *Tree) takeLeaf(c *change, leaf pagemeta.PageID) (v uint64, s step) {
 // give gives the pages of e back, if it is a long value. It returns false if e is
 // damaged.
 func (c *change) give(e *entry) bool {
-	if !e.long {
+	if !e.long() {
 		return true
 	}
-	ref, err := ParseRef(e.value)
+	ref, err := e.ref()
 	c.gives = append(c.gives, ref.Extents...)
 	return err == nil
 }

@@ -17,6 +17,7 @@ import (
 // written now, beside it: those that neither the last cut on disk nor the round
 // under way has anything to do with.
 type longModel struct {
+	expiry map[string]uint64
 	tr     *Tree
 	keys   map[string]string // the value, or the Ref of a long one
 	onDisk map[pagemeta.PageID]bool
@@ -47,16 +48,16 @@ func (m *longModel) check(t *testing.T, e Extent) {
 	}
 }
 
-// TestLong makes random changes to a tree, half of them of long values, with
-// rounds that begin and end between them, and compares it with a model: what it
-// has by key, which pages it has in use, and that what Hold returns is nothing
-// that the cut on disk or the one on its way there refers to.
+// TestLong makes random changes to a tree, half of them of long values and half of them
+// of keys that expire, with rounds that begin and end between them, and compares it with
+// a model: what it has by key, which pages it has in use, and that what Hold returns is
+// nothing that the cut on disk or the one on its way there refers to.
 func TestLong(t *testing.T) {
 	bothWays(t, func(t *testing.T, trapOnly bool) {
 		const limit = 3000
 		tr, _ := newTree(t, limit, trapOnly)
 		r := rand.New(rand.NewPCG(3, 4))
-		m := longModel{tr: tr, keys: map[string]string{}}
+		m := longModel{tr: tr, keys: map[string]string{}, expiry: map[string]uint64{}}
 		var cut []pagemeta.FrozenPage
 		begin := func() {
 			tr.BeginRound()
@@ -78,7 +79,8 @@ func TestLong(t *testing.T) {
 		full := 0
 		for i := range 6000 {
 			key := fmt.Sprintf("%0*d", 1+r.IntN(2)*300, r.IntN(300))
-			switch r.IntN(8) {
+			expiry := r.Uint64N(3) * r.Uint64N(100)
+			switch r.IntN(9) {
 			case 0, 1, 2:
 				ref := Ref{ID: r.Uint64(), Bytes: r.IntN(1 << 28)}
 				want := 1 + r.IntN(1<<r.IntN(8))
@@ -100,28 +102,53 @@ func TestLong(t *testing.T) {
 					tr.Drop(ref.Extents...)
 					break
 				}
-				existed, err := tr.PutLong(&Op{}, []byte(key), ref)
+				var op Op
+				existed, err := tr.PutLong(&op, []byte(key), ref, expiry)
 				if errors.Is(err, ErrFull) {
 					tr.Drop(ref.Extents...)
 					break
 				}
-				if _, has := m.keys[key]; err != nil || existed != has {
-					t.Fatalf("put long %q: %t, %v, want %t", key, existed, err, has)
+				if _, has := m.keys[key]; err != nil || existed != has || op.Was != m.expiry[key] {
+					t.Fatalf("put long %q: %t, %d, %v, want %t, %d", key, existed, op.Was, err, has, m.expiry[key])
 				}
+				m.expire(key, expiry)
 				m.keys[key] = string(ref.Append([]byte("long")))
 			case 3, 4:
 				value := bytes.Repeat([]byte(key[len(key)-1:]), r.IntN(1000))
-				existed, err := tr.Put(&Op{}, []byte(key), value)
-				if _, has := m.keys[key]; err != nil || existed != has {
-					t.Fatalf("put %q: %t, %v, want %t", key, existed, err, has)
+				var op Op
+				var existed bool
+				var err error
+				if expiry == 0 {
+					existed, err = tr.Put(&op, []byte(key), value)
+				} else {
+					existed, err = tr.PutExpiring(&op, []byte(key), append(AppendExpiry(nil, expiry), value...))
 				}
+				if _, has := m.keys[key]; err != nil || existed != has || op.Was != m.expiry[key] {
+					t.Fatalf("put %q: %t, %d, %v, want %t, %d", key, existed, op.Was, err, has, m.expiry[key])
+				}
+				m.expire(key, expiry)
 				m.keys[key] = string(value)
 			case 5, 6:
-				existed, err := tr.Delete(&Op{}, []byte(key))
-				if _, has := m.keys[key]; err != nil || existed != has {
-					t.Fatalf("delete %q: %t, %v, want %t", key, existed, err, has)
+				var op Op
+				existed, err := tr.Delete(&op, []byte(key))
+				if _, has := m.keys[key]; err != nil || existed != has || op.Was != m.expiry[key] {
+					t.Fatalf("delete %q: %t, %d, %v, want %t, %d", key, existed, op.Was, err, has, m.expiry[key])
 				}
 				delete(m.keys, key)
+				delete(m.expiry, key)
+			case 8:
+				var op Op
+				now := r.Uint64N(20)
+				_, has := m.keys[key]
+				was := m.expiry[key]
+				has = has && (was == 0 || was > now)
+				set, err := tr.SetExpiry(&op, []byte(key), expiry, now)
+				if err != nil || set != has || op.Was != was {
+					t.Fatalf("set expiry of %q: %t, %d, %v, want %t, %d", key, set, op.Was, err, has, was)
+				}
+				if set {
+					m.expire(key, expiry)
+				}
 			case 7:
 				if m.inCut == nil && r.IntN(3) == 0 {
 					begin()
@@ -148,6 +175,13 @@ func TestLong(t *testing.T) {
 	})
 }
 
+// expire notes when key expires.
+func (m *longModel) expire(key string, expiry uint64) {
+	if m.expiry[key] = expiry; expiry == 0 {
+		delete(m.expiry, key)
+	}
+}
+
 // compare checks the whole tree.
 func (m *longModel) compare(t *testing.T) {
 	t.Helper()
@@ -156,7 +190,10 @@ func (m *longModel) compare(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range m.keys {
-		got, found, err := m.tr.Get(nil, []byte(key))
+		got, found, expiry, err := m.tr.GetExpiring(nil, []byte(key))
+		if expiry != m.expiry[key] {
+			t.Fatalf("%q expires at %d, want %d", key, expiry, m.expiry[key])
+		}
 		if found == Long {
 			values--
 			got = append([]byte("long"), got...)
@@ -174,6 +211,9 @@ func (m *longModel) compare(t *testing.T) {
 		seen++
 		if c.Long() != (len(m.keys[string(c.Key())]) > 4 && m.keys[string(c.Key())][:4] == "long") {
 			t.Fatalf("%q: long %t", c.Key(), c.Long())
+		}
+		if want := m.expiry[string(c.Key())]; c.Expiry() != want {
+			t.Fatalf("%q expires at %d, want %d", c.Key(), c.Expiry(), want)
 		}
 	}
 	if seen != len(m.keys) || c.Err() != nil {

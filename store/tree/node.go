@@ -37,11 +37,14 @@ import (
 //	        with zeros: most comparisons end here and never touch a cell
 //	cell    where the cell begins
 //	length  of the suffix in bytes; of the upper five bits the highest is the long
-//	        bit, the others are zero, and kept for other kinds of cells
+//	        bit, the next the expiry bit, the others are zero, and kept for other
+//	        kinds of cells
 //
 // A cell of a leaf is the length of the value (2 bytes), the suffix, the value;
 // a cell of an inner node is the child right of the key (4 bytes), the suffix.
-// With the long bit, the value is a Ref to where it is.
+// With the long bit, the value is a Ref to where it is. With the expiry bit, eight
+// bytes before the value or the Ref say when the key expires; the length of the value
+// counts them too.
 //
 // Readers look at nodes that are being changed. Every method that they use
 // stands any bytes at all: it keeps inside the page, and says when something is
@@ -59,6 +62,8 @@ const (
 
 	slotBytes      = 8
 	longBit        = 1 << 15 // in the length of a slot
+	expiryBit      = 1 << 14 // in the length of a slot
+	flagBits       = longBit | expiryBit
 	leafCellBytes  = 2
 	innerCellBytes = 4
 	nodeBytes      = pagemeta.PageBytes
@@ -70,8 +75,8 @@ const (
 	// MaxKeyBytes is the longest key. Those of users have 1024 bytes at most: the rest
 	// is for what the store puts before them.
 	MaxKeyBytes = 1040
-	// MaxEntryBytes is the most that a key and its value may have together: an
-	// entry alone fits a leaf. A value that has more is a long one.
+	// MaxEntryBytes is the most that a key and its value may have together, with when
+	// it expires: an entry alone fits a leaf. A value that has more is a long one.
 	MaxEntryBytes = room - slotBytes - leafCellBytes
 )
 
@@ -134,15 +139,19 @@ func (n *node) changeable() bool {
 func (n *node) prefix() []byte { return n[nodeBytes-n.prefixBytes():] }
 
 // slot returns the head of slot i, where its cell begins, and how long the
-// suffix is; isLong, whether it has the long bit.
+// suffix is; isLong and expires, whether it has these bits.
 func (n *node) slot(i int) (head uint32, cell, length int) {
 	s := le.Uint64(n[slotsAt+slotBytes*i:])
-	return uint32(s), int(uint16(s >> 32)), int(uint16(s>>48) &^ longBit)
+	return uint32(s), int(uint16(s >> 32)), int(uint16(s>>48) &^ flagBits)
 }
 
-func (n *node) isLong(i int) bool {
-	return le.Uint16(n[slotsAt+slotBytes*i+6:])&longBit != 0
+// flags returns the bits of slot i that are not of its length.
+func (n *node) flags(i int) int {
+	return int(le.Uint16(n[slotsAt+slotBytes*i+6:]) & flagBits)
 }
+
+func (n *node) isLong(i int) bool  { return n.flags(i)&longBit != 0 }
+func (n *node) expires(i int) bool { return n.flags(i)&expiryBit != 0 }
 
 func (n *node) setSlot(i int, head uint32, cell, length int) {
 	le.PutUint64(n[slotsAt+slotBytes*i:], uint64(head)|uint64(cell)<<32|uint64(length)<<48)
@@ -263,7 +272,8 @@ func (n *node) childFor(key []byte) (index int, id pagemeta.PageID, ok bool) {
 	return at, id, ok
 }
 
-// value returns the value of slot i of a leaf, or the Ref of a long one.
+// value returns the value of slot i of a leaf, or the Ref of a long one, and before it
+// when the key expires if it does.
 func (n *node) value(i int) ([]byte, bool) {
 	_, cell, length := n.slot(i)
 	b, ok := n.span(cell, leafCellBytes)
@@ -304,57 +314,58 @@ const (
 	spread              // nothing changed: the key to delete has a long value
 )
 
-// put sets key to value in a leaf that is changeable, if that needs no other
-// layout of it.
-func (n *node) put(key, value []byte) fit {
+// put sets key to value, with flags, in a leaf that is changeable, if that needs no
+// other layout of it. was is when the key, if it was replaced, was to expire, or 0.
+func (n *node) put(key, value []byte, flags int) (f fit, was uint64) {
 	plen := n.prefixBytes()
 	if len(key) < plen || string(key[:plen]) != string(n.prefix()) {
-		return full
+		return full, 0
 	}
 	at, found, ok := n.search(key)
 	suffix := key[plen:]
 	if !ok {
-		return broken
+		return broken, 0
 	}
 	if found {
-		return n.replace(at, suffix, value)
+		return n.replace(at, suffix, value, flags)
 	}
 	need := leafCellBytes + len(suffix) + len(value)
 	if n.free() < slotBytes+need {
-		return full
+		return full, 0
 	}
 	count := n.count()
 	from := slotsAt + slotBytes*at
 	copy(n[from+slotBytes:slotsAt+slotBytes*(count+1)], n[from:slotsAt+slotBytes*count])
 	n.setCount(count + 1)
-	n.setSlot(at, headOf(suffix), n.pushCell(suffix, value), len(suffix))
-	return inserted
+	n.setSlot(at, headOf(suffix), n.pushCell(suffix, value), len(suffix)|flags)
+	return inserted, 0
 }
 
 // replace gives the key of slot at another value: in place if it is not longer,
 // else in a new cell. A long value is replaced by a change, which gives its pages
 // back.
-func (n *node) replace(at int, suffix, value []byte) fit {
-	old, ok := n.cellValue(at)
+func (n *node) replace(at int, suffix, value []byte, flags int) (f fit, was uint64) {
+	old, was, ok := n.expiry(at)
 	if !ok {
-		return broken
+		return broken, 0
 	}
 	if n.isLong(at) {
-		return full
+		return full, 0
 	}
 	head, cell, length := n.slot(at)
 	if len(value) <= len(old) {
 		copy(old, value)
 		le.PutUint16(n[cell:], uint16(len(value)))
+		n.setSlot(at, head, cell, length|flags)
 		n.setDead(n.dead() + len(old) - len(value))
-		return replaced
+		return replaced, was
 	}
 	if n.free() < leafCellBytes+len(suffix)+len(value) {
-		return full
+		return full, 0
 	}
 	n.setDead(n.dead() + leafCellBytes + length + len(old))
-	n.setSlot(at, head, n.pushCell(suffix, value), length)
-	return replaced
+	n.setSlot(at, head, n.pushCell(suffix, value), length|flags)
+	return replaced, was
 }
 
 // pushCell puts a leaf's cell below the others and returns where it begins.
@@ -368,18 +379,21 @@ func (n *node) pushCell(suffix, value []byte) int {
 }
 
 // delete removes key from a leaf that is changeable: replaced, missing, spread or
-// broken.
-func (n *node) delete(key []byte) fit {
+// broken. was is as of put.
+func (n *node) delete(key []byte) (f fit, was uint64) {
 	at, found, ok := n.search(key)
 	switch {
-	case ok && found && n.isLong(at):
-		return spread
-	case !ok || found && !n.remove(at):
-		return broken
-	case found:
-		return replaced
+	case !ok:
+		return broken, 0
+	case !found:
+		return missing, 0
+	case n.isLong(at):
+		return spread, 0
 	}
-	return missing
+	if _, was, ok = n.expiry(at); !ok || !n.remove(at) {
+		return broken, 0
+	}
+	return replaced, was
 }
 
 // remove deletes slot at of a leaf that is changeable. It returns false, and has

@@ -255,7 +255,7 @@ func TestPromiseLasts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range owing { // the leaves need not be there
-		if !tr.changes.add(pagemeta.PageID(groupPages+i), []byte("k"), []byte("v")) {
+		if !tr.changes.add(pagemeta.PageID(groupPages+i), Change{Key: []byte("k"), Value: []byte("v")}) {
 			t.Fatal("no room beside a leaf")
 		}
 	}

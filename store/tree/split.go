@@ -12,8 +12,8 @@ import "faultline/pagemeta"
 // s, the separator, goes into the parent; a parent that has no room is split in
 // turn. The root keeps its page: its parts move to new ones, and it becomes
 // their parent.
-func (t *Tree) putAnew(op *Op, key, value []byte) (existed bool, err error) {
-	return t.putEntry(op, entry{key: key, value: value}, nil)
+func (t *Tree) putAnew(op *Op, key, value []byte, flags int) (existed bool, err error) {
+	return t.putEntry(op, entry{key: key, value: value, flags: flags}, nil)
 }
 
 // putEntry puts e into its leaf, laid out anew; takes are pages that are in use then.
@@ -21,9 +21,8 @@ func (t *Tree) putEntry(op *Op, e entry, takes []Extent) (existed bool, err erro
 	_, err = t.layAnew(op, e.key, func(c *change) (at int, ok bool) {
 		c.takes = append(c.takes, takes...)
 		at, old, found := c.runs[0].put(e)
-		if existed = found; !found {
-			c.count(e.key, 1)
-		}
+		existed, op.Was = found, old.expiry()
+		c.count(e.key, old.replacedBy(found, e.flags))
 		return at, c.give(&old)
 	})
 	return existed, err

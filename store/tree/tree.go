@@ -139,43 +139,52 @@ const (
 	Long          // the Ref of a long value, see ParseRef
 )
 
-// Get appends what key has to dst. Without such a key dst is as it was. It takes
-// no lock.
+// Get is GetExpiring for who does not ask when the key expires.
 func (t *Tree) Get(dst, key []byte) (value []byte, found Found, err error) {
+	value, found, _, err = t.GetExpiring(dst, key)
+	return value, found, err
+}
+
+// GetExpiring appends what key has to dst, and returns when it expires, or 0. Without
+// such a key dst is as it was. It takes no lock.
+func (t *Tree) GetExpiring(dst, key []byte) (value []byte, found Found, expiry uint64, err error) {
 	for {
 		seen := t.moves.Load()
-		value, found, next, trap := t.tryGet(dst, key)
+		value, found, expiry, next, trap := t.tryGet(dst, key)
 		if next == done && !trap.Hit() {
-			return value, found, nil
+			return value, found, expiry, nil
 		}
 		if err := t.again(next, &trap, pagemeta.ToRead, seen); err != nil {
-			return dst, Nothing, err
+			return dst, Nothing, 0, err
 		}
 	}
 }
 
-func (t *Tree) tryGet(dst, key []byte) (value []byte, found Found, next step, trap pagemeta.Trap) {
+func (t *Tree) tryGet(dst, key []byte) (value []byte, found Found, expiry uint64, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
 	id, v, next := t.descend(key)
 	if next != done {
-		return nil, Nothing, next, trap
+		return nil, Nothing, 0, next, trap
 	}
 	if t.pages.Marked(id) {
-		if value, deleted, changed := t.changes.find(id, key); changed {
+		if change, changed := t.changes.find(id, key); changed {
+			value, expiry, ok := split(change.Value, change.Expires)
 			found := Short
-			if deleted {
+			if change.Value == nil {
 				found = Nothing
 			}
-			return append(dst, value...), found, t.believe(id, v, true), trap
+			return append(dst, value...), found, expiry, t.believe(id, v, ok), trap
 		}
 	}
 	if err := t.pages.Ask(id, pagemeta.Warm); err != nil {
-		return nil, Nothing, step{kind: failed, err: err}, trap
+		return nil, Nothing, 0, step{kind: failed, err: err}, trap
 	}
 	n := t.node(id)
 	at, has, ok := n.search(key)
 	if has && ok {
-		value, ok = n.value(at)
+		if value, ok = n.value(at); ok {
+			value, expiry, ok = split(value, n.expires(at))
+		}
 		found = Short
 		if n.isLong(at) {
 			found = Long
@@ -184,7 +193,7 @@ func (t *Tree) tryGet(dst, key []byte) (value []byte, found Found, next step, tr
 	if ok {
 		value = append(dst, value...)
 	}
-	return value, found, t.believe(id, v, ok && n.is(0)), trap
+	return value, found, expiry, t.believe(id, v, ok && n.is(0)), trap
 }
 
 // A step says how an attempt ended that may have to be made again.
@@ -292,6 +301,9 @@ type Op struct {
 	// Found asks Put and Delete to tell whether the key was there. Without, they
 	// may say no without a look at its leaf.
 	Found bool
+	// Was is when the key was to expire that the last Put or Delete has met; 0 if not,
+	// or if they did not look at its leaf.
+	Was uint64
 
 	// Before, if not 0, lets DeleteRange leave long values whose LSN is not before it.
 	Before uint64
@@ -301,22 +313,31 @@ type Op struct {
 	reached reached
 }
 
-// Put sets key to value. existed tells whether it had one, if op asks for it.
-// After an error nothing has changed.
+// Put sets key to value; it does not expire. existed tells whether it had one, if op
+// asks for it. After an error nothing has changed.
 func (t *Tree) Put(op *Op, key, value []byte) (existed bool, err error) {
 	if value == nil {
 		value = []byte{}
 	}
+	return t.put(op, key, value, 0)
+}
+
+// PutExpiring is Put of a value that has when the key expires in its first ExpiryBytes.
+func (t *Tree) PutExpiring(op *Op, key, value []byte) (existed bool, err error) {
+	return t.put(op, key, value, expiryBit)
+}
+
+func (t *Tree) put(op *Op, key, value []byte, flags int) (existed bool, err error) {
 	for {
 		seen := t.moves.Load()
-		f, next, trap := t.tryPut(op, key, value)
+		f, next, trap := t.tryPut(op, key, value, flags)
 		switch {
 		case trap.Hit():
 		case next == done && f == full:
-			return t.putAnew(op, key, value)
+			return t.putAnew(op, key, value, flags)
 		case next == done:
-			if f == inserted {
-				t.counts.add(key, 1)
+			if f != deferred {
+				t.counts.add(key, added(f, flags, op.Was))
 			}
 			return f == replaced, nil
 		}
@@ -328,14 +349,15 @@ func (t *Tree) Put(op *Op, key, value []byte) (existed bool, err error) {
 
 // tryPut is Put for a leaf that has room, in two phases: first the leaf is made
 // writable, which may trap and may fail; then it is changed, under its latch.
-func (t *Tree) tryPut(op *Op, key, value []byte) (f fit, next step, trap pagemeta.Trap) {
+func (t *Tree) tryPut(op *Op, key, value []byte, flags int) (f fit, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
+	op.Was = 0
 	id, v, next := t.descend(key)
 	if next != done {
 		return full, next, trap
 	}
 	if t.defers(op, id) {
-		if f, next = t.tryDefer(id, v, key, value); next != done || f == deferred {
+		if f, next = t.tryDefer(id, v, Change{key, value, flags != 0}); next != done || f == deferred {
 			return f, next, trap
 		}
 	}
@@ -345,7 +367,7 @@ func (t *Tree) tryPut(op *Op, key, value []byte) (f fit, next step, trap pagemet
 	trap.Commit()
 	n := t.writing(id)
 	if f = t.absorb(id, n); f == replaced {
-		f = n.put(key, value)
+		f, op.Was = n.put(key, value, flags)
 	}
 	t.pages.Unlatch(id, true)
 	if f == broken {
@@ -394,7 +416,7 @@ func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 			continue
 		case next == done:
 			if f == replaced {
-				t.counts.add(key, -1)
+				t.counts.add(key, removed(op.Was))
 			}
 			if sparse {
 				// The key is gone whether or not the leaf can be merged; one
@@ -414,12 +436,13 @@ func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 // should be merged with a neighbour.
 func (t *Tree) tryDelete(op *Op, key []byte) (f fit, sparse bool, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
+	op.Was = 0
 	id, v, next := t.descend(key)
 	if next != done {
 		return 0, false, next, trap
 	}
 	if t.defers(op, id) {
-		if f, next = t.tryDefer(id, v, key, nil); next != done || f == deferred {
+		if f, next = t.tryDefer(id, v, Change{Key: key}); next != done || f == deferred {
 			return f, false, next, trap
 		}
 	}
@@ -429,7 +452,7 @@ func (t *Tree) tryDelete(op *Op, key []byte) (f fit, sparse bool, next step, tra
 	trap.Commit()
 	n := t.writing(id)
 	if f = t.absorb(id, n); f == replaced {
-		f = n.delete(key)
+		f, op.Was = n.delete(key)
 	}
 	sparse = f == replaced && id != Root && n.sparse()
 	t.pages.Unlatch(id, true)

@@ -52,8 +52,8 @@ const (
 	extentBytes = 8
 )
 
-// The longest key with the largest Ref fits a leaf.
-const _ = uint(MaxEntryBytes - MaxKeyBytes - MaxRefBytes)
+// The longest key with the largest Ref fits a leaf, with when it expires.
+const _ = uint(MaxEntryBytes - MaxKeyBytes - MaxRefBytes - ExpiryBytes)
 
 // Append appends r, as it stands in a leaf, to dst.
 func (r Ref) Append(dst []byte) []byte {
