@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"faultline/store/tree"
 )
@@ -28,9 +29,15 @@ import (
 //	+-----+------------+--------------+----------+-----+
 //	| op  | key length | value length | value id | key |   op 3: put a value that
 //	+-----+------------+--------------+----------+-----+   the log has before it
+//	+-----+------------+--------------+-----+--------+-------+
+//	| op  | key length | value length | key | expiry | value |    op 4: as 1, 5: as 3, of
+//	+-----+------------+--------------+-----+--------+-------+    a key that expires
+//	+-----+------------+-----+--------+-----+
+//	| op  | key length | key | expiry | now |             op 6: set when a key expires,
+//	+-----+------------+-----+--------+-----+             unless it has by now
 //
-// op is a byte, the lengths are unsigned varints, the id has 8 bytes. The key is the
-// tree's, see Keyspace; its generation is put in when the batch is applied.
+// op is a byte, the lengths are unsigned varints, id, expiry and now have 8 bytes. The key is
+// the tree's, see Keyspace; its generation, and now, are put in when the batch is applied.
 type Batch struct {
 	data  []byte
 	ks    *Keyspace   // that Put and Delete write to; nil: the default one
@@ -44,7 +51,10 @@ type Batch struct {
 
 	op      tree.Op      // while it is being applied
 	stripes []uint16     // of its keys, sorted, while it is being applied
+	steps   int          // changes of the tree that it makes at most
+	renews  int          // writes of it that are opSetExpiry
 	inTree  int          // bytes of it that go into leaves
+	due     []byte       // memory for a key of the index
 	long    int          // long values in it
 	staged  []*longValue // these, while it is being applied
 }
@@ -53,19 +63,53 @@ const (
 	opPut     = 1
 	opDelete  = 2
 	opPutLong = 3 // see longValue
+
+	opPutExpiring     = 4
+	opPutLongExpiring = 5
+	opSetExpiry       = 6
 )
 
 // Put sets key to value, which counts in full for MaxBatchBytes. It returns
 // ErrEmptyKey or an error wrapping ErrTooLarge, and then the Batch is as it was.
-func (b *Batch) Put(key, value []byte) error {
-	if err := b.check(len(key), len(value)); err != nil {
+func (b *Batch) Put(key, value []byte) error { return b.put(key, value, 0) }
+
+// PutExpiring is Put of a key that expires at a time, to the millisecond: from then on it
+// is not found. The zero time is never.
+func (b *Batch) PutExpiring(key, value []byte, at time.Time) error {
+	return b.put(key, value, expiryOf(at))
+}
+
+func (b *Batch) put(key, value []byte, expiry uint64) error {
+	op, n := byte(opPut), 0
+	if expiry != 0 {
+		op, n = opPutExpiring, tree.ExpiryBytes
+	}
+	if err := b.check(len(key), n+len(value)); err != nil {
 		return err
 	}
-	b.data = append(b.data, opPut)
+	b.data = append(b.data, op)
 	b.appendLength(tree.OwnerBytes + len(key))
 	b.appendLength(len(value))
 	b.appendKey(key)
+	if expiry != 0 {
+		b.data = tree.AppendExpiry(b.data, expiry)
+	}
 	b.data = append(b.data, value...)
+	b.n++
+	return nil
+}
+
+// SetExpiry sets when key expires, if it is there and has not expired by the time that
+// the Batch is applied; the zero time is never. Errors as for Put.
+func (b *Batch) SetExpiry(key []byte, at time.Time) error {
+	if err := b.check(len(key), 2*tree.ExpiryBytes); err != nil {
+		return err
+	}
+	b.data = append(b.data, opSetExpiry)
+	b.appendLength(tree.OwnerBytes + len(key))
+	b.appendKey(key)
+	b.data = tree.AppendExpiry(b.data, expiryOf(at))
+	b.data = tree.AppendExpiry(b.data, 0)
 	b.n++
 	return nil
 }
@@ -85,12 +129,19 @@ func (b *Batch) Delete(key []byte) error {
 
 // putLong sets key, of the keyspace in slot, to v, which the log has. The keyspace is one
 // that b uses.
-func (b *Batch) putLong(slot byte, key []byte, v *longValue) {
-	b.data = append(b.data, opPutLong)
+func (b *Batch) putLong(slot byte, key []byte, v *longValue, expiry uint64) {
+	op := byte(opPutLong)
+	if expiry != 0 {
+		op = opPutLongExpiring
+	}
+	b.data = append(b.data, op)
 	b.appendLength(tree.OwnerBytes + len(key))
 	b.appendLength(v.ref.Bytes)
 	b.data = le.AppendUint64(b.data, v.ref.ID)
 	b.data = append(append(b.data, slot, 0), key...)
+	if expiry != 0 {
+		b.data = tree.AppendExpiry(b.data, expiry)
+	}
 	b.n++
 }
 
@@ -150,6 +201,24 @@ func (b *Batch) claimAgain(db *DB) error {
 	return b.claim(db)
 }
 
+// stamp puts now into the writes of b that need it. The keys are locked.
+func (b *Batch) stamp(now uint64) error {
+	if b.renews == 0 {
+		return nil
+	}
+	for rest := b.data; len(rest) > 0; {
+		w, more, err := nextWrite(rest)
+		if err != nil {
+			return err
+		}
+		if w.op == opSetExpiry {
+			le.PutUint64(w.stamp, now)
+		}
+		rest = more
+	}
+	return nil
+}
+
 // checkEntry tells whether there may be a key and a value of these lengths.
 func checkEntry(key int, value int64) error {
 	switch {
@@ -169,7 +238,11 @@ func tooLong(value int64) error {
 
 // check tells whether a write of these lengths may be added.
 func (b *Batch) check(key, value int) error {
-	if err := checkEntry(key, int64(value)); err != nil {
+	limited := key
+	if b.ks != nil && b.ks.slot == systemSlot {
+		limited = min(key, 1) // they may have a key of the tree in them
+	}
+	if err := checkEntry(limited, int64(value)); err != nil {
 		return err
 	}
 	if len(b.data)+tree.OwnerBytes+key+value+2*binary.MaxVarintLen32+1 > MaxBatchBytes {
@@ -203,13 +276,27 @@ func (b *Batch) Found() int { return b.found }
 type write struct {
 	op         byte
 	key, value []byte
-	id         uint64 // opPutLong: of the value
-	bytes      int    // opPutLong: its length
+	cell       []byte // opPutExpiring: expiry and value
+	expiry     uint64 // 0: none
+	stamp      []byte // opSetExpiry: now
+	id         uint64 // op as of isOpened: of the value
+	bytes      int    // op as of isOpened: its length
 }
 
-// isLong tells whether the value does not go into the leaf.
+// isOpened tells whether the value is not in the batch.
+func (w *write) isOpened() bool { return w.op == opPutLong || w.op == opPutLongExpiring }
+
+// isLong tells whether the value does not go into the leaf. A short one leaves room for
+// when the key expires.
 func (w *write) isLong() bool {
-	return w.op == opPutLong || w.op == opPut && len(w.value) > tree.MaxEntryBytes-len(w.key)
+	return w.isOpened() || len(w.value) > tree.MaxEntryBytes-tree.ExpiryBytes-len(w.key)
+}
+
+// behindKey is how many bytes each op has behind the key, but for the value.
+var behindKey = [opSetExpiry + 1]int{
+	opPutExpiring:     tree.ExpiryBytes,
+	opPutLongExpiring: tree.ExpiryBytes,
+	opSetExpiry:       2 * tree.ExpiryBytes,
 }
 
 // nextWrite parses the first write of data and returns what follows it. data may
@@ -218,11 +305,11 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 	op := data[0]
 	key, n := binary.Uvarint(data[1:])
 	at := 1 + n
-	if n <= 0 || key <= tree.OwnerBytes || key > tree.MaxKeyBytes || op < opPut || op > opPutLong {
+	if n <= 0 || key <= tree.OwnerBytes || key > tree.MaxKeyBytes || op < opPut || op > opSetExpiry {
 		return w, nil, fmt.Errorf("%w: batch: operation %d, key of %d bytes", ErrCorrupt, op, key)
 	}
 	var value uint64
-	if op != opDelete {
+	if op != opDelete && op != opSetExpiry {
 		value, n = binary.Uvarint(data[at:])
 		at += n
 		if n <= 0 || value > MaxValueBytes {
@@ -230,7 +317,7 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 		}
 	}
 	w.op = op
-	if op == opPutLong {
+	if w.isOpened() {
 		w.bytes, value = int(value), 0
 		if len(data)-at < 8 {
 			return w, nil, fmt.Errorf("%w: batch: no id of a value at byte %d", ErrCorrupt, at)
@@ -238,12 +325,21 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 		w.id = le.Uint64(data[at:])
 		at += 8
 	}
-	end := at + int(key+value)
+	mid := at + int(key)
+	end := mid + behindKey[op] + int(value)
 	if end > len(data) {
 		return w, nil, fmt.Errorf("%w: batch: ends at byte %d of %d", ErrCorrupt, len(data), end)
 	}
-	mid := at + int(key)
 	w.key, w.value = data[at:mid:mid], data[mid:end:end]
+	if op >= opPutExpiring {
+		w.expiry = le.Uint64(w.value)
+		w.cell, w.value = w.value, w.value[tree.ExpiryBytes:]
+		if op == opSetExpiry {
+			w.stamp, w.value = w.value, nil
+		} else if w.expiry == 0 {
+			return w, nil, fmt.Errorf("%w: batch: key that expires, and not when", ErrCorrupt)
+		}
+	}
 	if slot := w.key[0]; slot >= tree.MaxSlots || slot != systemSlot && key > tree.OwnerBytes+MaxKeyBytes {
 		return w, nil, fmt.Errorf("%w: batch: slot %d, key of %d bytes", ErrCorrupt, slot, key)
 	}
@@ -262,6 +358,7 @@ func sorted(stripes []uint16) []uint16 {
 // collectStripes fills b.stripes for db, and counts what b has.
 func (b *Batch) collectStripes(db *DB) error {
 	b.stripes, b.n, b.puts, b.inTree, b.long = b.stripes[:0], 0, 0, 0, 0
+	b.steps, b.renews = 0, 0
 	for rest := b.data; len(rest) > 0; {
 		w, more, err := nextWrite(rest)
 		if err != nil {
@@ -269,10 +366,19 @@ func (b *Batch) collectStripes(db *DB) error {
 		}
 		b.stripes = append(b.stripes, db.stripe(w.key))
 		b.n++
+		b.steps++
 		if w.op != opDelete {
 			b.puts++
 		}
 		b.inTree += len(rest) - len(more)
+		if w.expiry != 0 {
+			b.steps++
+			b.inTree += dueBytes + len(w.key)
+		}
+		if w.op == opSetExpiry {
+			b.renews++
+			b.inTree += tree.MaxEntryBytes // an entry of any size, which may need another leaf
+		}
 		if w.isLong() {
 			b.long++
 			b.inTree += tree.MaxRefBytes - len(w.value)

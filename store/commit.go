@@ -103,7 +103,7 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 	if err := db.stage(ctx, b); err != nil {
 		return 0, err
 	}
-	dirty, grow := db.tree.Credits(b.n, b.inTree)
+	dirty, grow := db.tree.Credits(b.steps, b.inTree)
 	for {
 		lsn, err := db.tryCommit(ctx, b, dirty, grow)
 		if !errors.Is(err, tree.ErrNoRoom) {
@@ -118,7 +118,7 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 // tryCommit is commit for a data file that has room for b. If it has not, the error is
 // tree.ErrNoRoom, and nothing has changed.
 func (db *DB) tryCommit(ctx context.Context, b *Batch, dirty, grow int) (lsn LSN, err error) {
-	if b.n > 1 && b.puts > 0 { // deletes take no pages
+	if b.steps > 1 && b.puts > 0 { // deletes take no pages
 		if err := db.tree.Promise(&b.op, grow); err != nil {
 			return 0, fmt.Errorf("batch of %d writes: %w", b.n, err)
 		}
@@ -136,6 +136,9 @@ func (db *DB) tryCommit(ctx context.Context, b *Batch, dirty, grow int) (lsn LSN
 	db.lock(b.stripes) // 4
 	if err = b.tx.check(); err == nil {
 		err = db.reach(b)
+	}
+	if err == nil {
+		err = b.stamp(db.clock.now())
 	}
 	if err == nil {
 		b.found, err = db.applyWhole(b) // 5
@@ -170,20 +173,11 @@ func (db *DB) apply(b *Batch) (found int, err error) {
 		w, more, err := nextWrite(rest)
 		if err == nil {
 			var existed bool
-			switch {
-			case w.isLong():
-				v := staged[0]
-				staged = staged[1:]
-				v.ref.LSN = db.reached() // with the key locked: all before it are below
-				if existed, err = db.tree.PutLong(&b.op, w.key, v.ref); err == nil {
-					v.taken = true
-					db.open.remove(v)
-				}
-			case w.op == opPut:
-				existed, err = db.tree.Put(&b.op, w.key, w.value)
-			default:
-				existed, err = db.tree.Delete(&b.op, w.key)
+			var v *longValue
+			if w.isLong() {
+				v, staged = staged[0], staged[1:]
 			}
+			existed, err = db.applyWrite(b, &w, v)
 			err = db.readError(err)
 			if existed {
 				found++
@@ -198,6 +192,40 @@ func (db *DB) apply(b *Batch) (found int, err error) {
 		rest = more
 	}
 	return found, nil
+}
+
+// applyWrite makes one write of b, v being its value if that is a long one. existed
+// tells that it met a key that was there.
+func (db *DB) applyWrite(b *Batch, w *write, v *longValue) (existed bool, err error) {
+	switch {
+	case w.isLong():
+		v.ref.LSN = db.reached() // with the key locked: all before it are below
+		if existed, err = db.tree.PutLong(&b.op, w.key, v.ref, w.expiry); err == nil {
+			v.taken = true
+			db.open.remove(v)
+		}
+	case w.op == opPut:
+		existed, err = db.tree.Put(&b.op, w.key, w.value)
+	case w.op == opPutExpiring:
+		existed, err = db.tree.PutExpiring(&b.op, w.key, w.cell)
+	case w.op == opSetExpiry:
+		existed, err = db.tree.SetExpiry(&b.op, w.key, w.expiry, le.Uint64(w.stamp))
+		if !existed {
+			return false, err
+		}
+	default:
+		existed, err = db.tree.Delete(&b.op, w.key)
+	}
+	if err != nil {
+		return false, err
+	}
+	was := b.op.Was
+	if w.expiry != 0 {
+		if err := db.enterDue(b, w, was); err != nil {
+			return false, db.flusher.Stop(fmt.Errorf("in the middle of a write: %w", err))
+		}
+	}
+	return existed && !db.expired(was), nil
 }
 
 // append puts a batch into the log, in memory. The tree has it already, so a

@@ -93,7 +93,7 @@ func (db *DB) moveValue(ctx context.Context, key, ref []byte, limit pagemeta.Pag
 		return nil
 	}
 	if err := db.copyValue(v, old); err != nil {
-		if same, e := db.hasRef(key, ref); e != nil || !same {
+		if _, same, e := db.hasRef(key, ref); e != nil || !same {
 			return e // it was replaced, and its pages used again
 		}
 		return err
@@ -143,11 +143,11 @@ func (db *DB) copyValue(v *longValue, old tree.Ref) error {
 	return nil
 }
 
-// hasRef tells whether key has the long value that ref leads to.
-func (db *DB) hasRef(key, ref []byte) (bool, error) {
+// hasRef tells whether key has the long value that ref leads to, and when it expires.
+func (db *DB) hasRef(key, ref []byte) (expiry uint64, same bool, err error) {
 	var now [tree.MaxEntryBytes]byte
-	raw, found, err := db.tree.Get(now[:0], key)
-	return found == tree.Long && string(raw) == string(ref), db.readError(err)
+	raw, found, expiry, err := db.tree.GetExpiring(now[:0], key)
+	return expiry, found == tree.Long && string(raw) == string(ref), db.readError(err)
 }
 
 // putMoved sets key to v, if it still has ref. The log is not told: to it nothing has
@@ -162,10 +162,11 @@ func (db *DB) putMoved(ctx context.Context, key, ref []byte, v *longValue) error
 	defer db.flusher.End(grant, uint64(stripe[0]))
 	db.lock(stripe)
 	defer db.unlock(stripe)
-	if same, err := db.hasRef(key, ref); err != nil || !same {
+	expiry, same, err := db.hasRef(key, ref)
+	if err != nil || !same {
 		return err
 	}
-	_, err = db.tree.PutLong(&tree.Op{}, key, v.ref)
+	_, err = db.tree.PutLong(&tree.Op{}, key, v.ref, expiry)
 	if errors.Is(err, tree.ErrNoRoom) || errors.Is(err, ErrFull) {
 		return nil // a leaf without room for one more extent
 	}

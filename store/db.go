@@ -35,6 +35,8 @@ type DB struct {
 
 	open   openValues // long ones that are being written
 	spaces spaces
+	clock  clock
+	reaper reaper
 
 	super     superblock    // as last written; changed with the gate closed
 	cutLSN    atomic.Uint64 // of the last round that began
@@ -64,6 +66,7 @@ func Open(dir string, o *Options) (*DB, error) {
 	db := &DB{dir: dir, opts: opts, seed: maphash.MakeSeed()}
 	db.open.init()
 	db.spaces.init(db)
+	db.clock.wall = opts.Clock
 	if err := db.openFiles(); err != nil {
 		_ = db.release() // what it finds follows from err
 		return nil, fmt.Errorf("open %s: %w", dir, disk.NoSpace(err))
@@ -243,6 +246,7 @@ func (db *DB) Close() error {
 	if db.closed.Swap(true) {
 		return nil
 	}
+	db.reaper.end()
 	db.merger.end()
 	_ = db.merge(context.Background())                    // what it leaves, the log has
 	_ = db.flusher.Exclusive(func() error { return nil }) // operations under way have ended
@@ -252,6 +256,7 @@ func (db *DB) Close() error {
 // release gives back what open has taken so far.
 func (db *DB) release() error {
 	var errs []error
+	db.reaper.end()
 	db.merger.end()
 	if db.flusher != nil {
 		errs = append(errs, db.flusher.Close(context.Background()))
@@ -335,7 +340,7 @@ func (db *DB) has(key []byte) (bool, error) {
 		return false, ErrClosed
 	}
 	var buf [tree.MaxEntryBytes]byte
-	_, found, err := db.find(buf[:0], key)
+	_, found, _, err := db.find(buf[:0], key)
 	if db.closed.Load() {
 		return false, ErrClosed
 	}

@@ -116,7 +116,8 @@ func useAll(dir string, o *Options) {
 // makes of these writes.
 func FuzzWrites(f *testing.F) {
 	var b Batch
-	for _, err := range []error{b.Put([]byte("a"), []byte("1")), b.Delete([]byte("b")), b.Put([]byte("c"), nil)} {
+	for _, err := range []error{b.Put([]byte("a"), []byte("1")), b.Delete([]byte("b")), b.Put([]byte("c"), nil),
+		b.PutExpiring([]byte("d"), []byte("2"), time.UnixMilli(5)), b.SetExpiry([]byte("e"), time.Time{})} {
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -152,9 +153,12 @@ func FuzzWrites(f *testing.F) {
 			}
 			again.Use(&Keyspace{slot: w.key[0]})
 			key := w.key[tree.OwnerBytes:]
-			if w.op == opPut {
-				err = again.Put(key, w.value)
-			} else {
+			switch w.op {
+			case opPut, opPutExpiring:
+				err = again.put(key, w.value, w.expiry)
+			case opSetExpiry:
+				err = again.SetExpiry(key, timeOf(w.expiry))
+			default:
 				err = again.Delete(key)
 			}
 			if err != nil && w.key[0] != systemSlot {

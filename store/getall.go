@@ -81,7 +81,7 @@ func (g *gather) look(db *DB, slot, gen byte, keys [][]byte) {
 		from := len(g.mem)
 		g.mem = append(append(g.mem, slot, gen), key...)
 		p.key = span{from, len(g.mem)}
-		g.mem, p.found, p.err = db.tree.Get(g.mem, p.key.of(g.mem))
+		g.mem, p.found, _, p.err = db.get(g.mem, p.key.of(g.mem))
 		p.cell = span{p.key.to, len(g.mem)}
 		switch {
 		case p.err != nil:

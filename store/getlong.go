@@ -34,7 +34,7 @@ func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	if db.closed.Load() {
 		return dst, ErrClosed
 	}
-	value, found, err := db.find(dst, key)
+	value, found, _, err := db.find(dst, key)
 	switch {
 	case db.closed.Load(): // whatever was read, it may not have been this store
 		return dst, ErrClosed
@@ -68,7 +68,7 @@ func (ks *Keyspace) ValueBytes(key []byte) (int, error) {
 // valueBytes is ValueBytes of a key of the tree.
 func (db *DB) valueBytes(key []byte) (int, error) {
 	var buf [tree.MaxEntryBytes]byte
-	value, found, err := db.find(buf[:0], key)
+	value, found, _, err := db.find(buf[:0], key)
 	switch {
 	case db.closed.Load():
 		return 0, ErrClosed
@@ -103,7 +103,7 @@ func (db *DB) readLong(dst, key, ref []byte, offset, n int64) ([]byte, error) {
 		if readErr == nil && !db.closed.Load() {
 			return value, nil
 		}
-		now, found, err := db.find(again[:0], key)
+		now, found, _, err := db.find(again[:0], key)
 		switch {
 		case db.closed.Load():
 			return dst, ErrClosed

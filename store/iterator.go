@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"time"
 
 	"faultline/store/tree"
 )
@@ -146,6 +147,9 @@ func (it *Iterator) check(ok bool, step func(*tree.Cursor) bool) bool {
 		case !it.within(it.c.Key()):
 			return false
 		}
+		if it.ks.db.expired(it.c.Expiry()) {
+			continue
+		}
 		if it.long = it.c.Long(); it.long {
 			if err := it.load(); errors.Is(err, ErrNotFound) {
 				continue
@@ -202,6 +206,9 @@ func (it *Iterator) ValueBytes() int {
 	}
 	return len(it.c.Value())
 }
+
+// Expiry returns when the key expires; the zero time is never.
+func (it *Iterator) Expiry() time.Time { return timeOf(it.c.Expiry()) }
 
 // Err returns the error that ended a move, or nil.
 func (it *Iterator) Err() error { return it.err }

@@ -130,14 +130,16 @@ func (ks *Keyspace) Has(key []byte) (bool, error) {
 // takes a place as in PutReader.
 // Errors: ErrEmptyKey, ErrTooLarge, ErrFull, ErrNoSpace, ErrNoKeyspace, ErrReadOnly,
 // ErrStopped, ErrClosed.
-func (ks *Keyspace) Put(key, value []byte, d Durability) error {
+func (ks *Keyspace) Put(key, value []byte, d Durability) error { return ks.put(key, value, 0, d) }
+
+func (ks *Keyspace) put(key, value []byte, expiry uint64, d Durability) error {
 	if len(value) > ks.db.opts.pieceBytes {
-		return ks.putLong(context.Background(), key, value, d)
+		return ks.putLong(context.Background(), key, value, expiry, d)
 	}
 	b := batches.Get().(*Batch)
 	defer batches.Put(b)
 	b.begin(ks)
-	if err := b.Put(key, value); err != nil {
+	if err := b.put(key, value, expiry); err != nil {
 		return err
 	}
 	_, err := ks.db.Apply(b, d)

@@ -282,7 +282,7 @@ func (db *DB) stage(ctx context.Context, b *Batch) error {
 		rest = more
 		var v *longValue
 		switch {
-		case w.op == opPutLong:
+		case w.isOpened():
 			if v = db.open.find(w.id); v == nil || v.ref.Bytes != w.bytes {
 				return fmt.Errorf("%w: batch: a value of %d bytes that is not there", ErrCorrupt, w.bytes)
 			}
@@ -296,7 +296,7 @@ func (db *DB) stage(ctx context.Context, b *Batch) error {
 			continue
 		}
 		b.staged = append(b.staged, v)
-		if w.op == opPut {
+		if !w.isOpened() {
 			if err := db.write(v, w.value); err != nil {
 				return err
 			}

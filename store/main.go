@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 )
 
 // A DB is its default keyspace.
@@ -47,6 +48,22 @@ func (db *DB) PutIfAbsent(key, value []byte, d Durability) (put bool, err error)
 func (db *DB) PutIfPresent(key, value []byte, d Durability) (put bool, err error) {
 	return db.spaces.main.PutIfPresent(key, value, d)
 }
+
+// PutExpiring is Keyspace.PutExpiring of the default keyspace.
+func (db *DB) PutExpiring(key, value []byte, at time.Time, d Durability) error {
+	return db.spaces.main.PutExpiring(key, value, at, d)
+}
+
+// Expiry is Keyspace.Expiry of the default keyspace.
+func (db *DB) Expiry(key []byte) (time.Time, error) { return db.spaces.main.Expiry(key) }
+
+// Expire is Keyspace.Expire of the default keyspace.
+func (db *DB) Expire(key []byte, at time.Time, d Durability) (found bool, err error) {
+	return db.spaces.main.Expire(key, at, d)
+}
+
+// Expiring is Keyspace.Expiring of the default keyspace.
+func (db *DB) Expiring() uint64 { return db.spaces.main.Expiring() }
 
 // Delete is Keyspace.Delete of the default keyspace.
 func (db *DB) Delete(key []byte, d Durability) error { return db.spaces.main.Delete(key, d) }

@@ -23,8 +23,9 @@ type Metrics struct {
 // KeyspaceMetrics are of one keyspace. Writes that are kept beside leaves that are not
 // in memory are not counted yet: Keyspace.Len waits for them.
 type KeyspaceMetrics struct {
-	Name string
-	Keys uint64
+	Name     string
+	Keys     uint64
+	Expiring uint64 // of Keys
 }
 
 // Metrics returns the counts.
@@ -38,7 +39,7 @@ func (db *DB) Metrics() Metrics {
 	}
 	for _, ks := range db.spaces.all() {
 		n := ks.counts()
-		m.Spaces = append(m.Spaces, KeyspaceMetrics{Name: ks.name, Keys: n.Keys})
+		m.Spaces = append(m.Spaces, KeyspaceMetrics{Name: ks.name, Keys: n.Keys, Expiring: n.Expiring})
 		m.Keys += n.Keys
 	}
 	m.Memory = db.memory(&m)

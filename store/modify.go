@@ -116,11 +116,11 @@ func (tx *Tx) check() error {
 		if !k.read {
 			continue
 		}
-		now, found, err := tx.db.tree.Get(tx.again[:0], tx.current(k.key.of(tx.mem)))
+		now, found, expiry, err := tx.db.tree.GetExpiring(tx.again[:0], tx.current(k.key.of(tx.mem)))
 		if tx.again = now; err != nil {
 			return tx.db.readError(err)
 		}
-		if found != k.found || !bytes.Equal(now, k.cell.of(tx.mem)) {
+		if found != k.found || expiry != k.expiry || tx.db.expired(expiry) != k.expired || !bytes.Equal(now, k.cell.of(tx.mem)) {
 			return errChanged
 		}
 	}

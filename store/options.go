@@ -20,7 +20,7 @@ const (
 	// MaxEntryBytes is the most bytes that a key and its value have together in a
 	// page of the tree. A longer value lies in pages of its own, which a read
 	// takes from the file.
-	MaxEntryBytes = tree.MaxEntryBytes - tree.OwnerBytes
+	MaxEntryBytes = tree.MaxEntryBytes - tree.OwnerBytes - tree.ExpiryBytes
 
 	// MaxBatchBytes is the most encoded bytes of a Batch, its values among them:
 	// 32 MiB. Put and PutReader take longer values.
@@ -76,6 +76,15 @@ type Options struct {
 	// microseconds a page and changes nothing else.
 	TrapOnly bool
 
+	// Clock tells when keys expire. Within one Open, time does not go back for the
+	// store, whatever Clock says. Default nil: the system's.
+	Clock func() time.Time
+
+	// Expired is called after a key has been deleted since it had expired; key is valid
+	// until it returns. It is called by one goroutine of the store, so what it keeps
+	// waiting is the deletion of others. It must not close the store.
+	Expired func(ks *Keyspace, key []byte)
+
 	fs         disk.FS
 	pages      int  // if not 0, the most pages that there can be
 	room       int  // if not 0, how many pages may be in memory, images among them
@@ -109,6 +118,9 @@ func (o *Options) withDefaults() (Options, error) {
 	if c.CheckpointEvery == 0 {
 		c.CheckpointEvery = time.Minute
 	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
 	if c.fs == nil {
 		c.fs = disk.OS
 	}
@@ -134,8 +146,8 @@ func validSegment(bytes int64) bool {
 	return bytes > 0 && bytes <= 1<<30 && bytes%pagemeta.PageBytes == 0
 }
 
-// The longest key of a user has room in a key of the tree.
-const _ = uint(tree.MaxKeyBytes - tree.OwnerBytes - MaxKeyBytes)
+// The longest key of a user has room in the index of those that expire.
+const _ = uint(tree.MaxKeyBytes - dueBytes - tree.OwnerBytes - MaxKeyBytes)
 
 // minCredits is enough for two operations that split every level.
 const minCredits = 256

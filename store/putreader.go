@@ -45,7 +45,7 @@ func (ks *Keyspace) PutReader(ctx context.Context, key []byte, r io.Reader, size
 		}
 		return (*buf)[:n], last, err
 	}
-	return ks.putPieces(ctx, key, next, size, d)
+	return ks.putPieces(ctx, key, next, size, 0, d)
 }
 
 var pieceBuffers = sync.Pool{New: func() any {
@@ -54,7 +54,7 @@ var pieceBuffers = sync.Pool{New: func() any {
 }}
 
 // putLong is Put of a value that is larger than a piece.
-func (ks *Keyspace) putLong(ctx context.Context, key, value []byte, d Durability) error {
+func (ks *Keyspace) putLong(ctx context.Context, key, value []byte, expiry uint64, d Durability) error {
 	if err := checkEntry(len(key), int64(len(value))); err != nil {
 		return err
 	}
@@ -64,12 +64,12 @@ func (ks *Keyspace) putLong(ctx context.Context, key, value []byte, d Durability
 		piece, rest = rest[:n], rest[n:]
 		return piece, len(rest) == 0, nil
 	}
-	return ks.putPieces(ctx, key, next, int64(len(value)), d)
+	return ks.putPieces(ctx, key, next, int64(len(value)), expiry, d)
 }
 
 // putPieces sets key to the pieces that next returns; the last may be empty. size
-// is their length, or -1.
-func (ks *Keyspace) putPieces(ctx context.Context, key []byte, next func() ([]byte, bool, error), size int64, d Durability) error {
+// is their length, or -1. The key expires at expiry, unless that is 0.
+func (ks *Keyspace) putPieces(ctx context.Context, key []byte, next func() ([]byte, bool, error), size int64, expiry uint64, d Durability) error {
 	db := ks.db
 	b := batches.Get().(*Batch)
 	defer batches.Put(b)
@@ -79,7 +79,7 @@ func (ks *Keyspace) putPieces(ctx context.Context, key []byte, next func() ([]by
 		return err
 	}
 	if last {
-		if err := b.Put(key, piece); err != nil {
+		if err := b.put(key, piece, expiry); err != nil {
 			return err
 		}
 		_, err = db.ApplyContext(ctx, b, d)
@@ -108,7 +108,7 @@ func (ks *Keyspace) putPieces(ctx context.Context, key []byte, next func() ([]by
 			return err
 		}
 	}
-	b.putLong(ks.slot, key, v)
+	b.putLong(ks.slot, key, v, expiry)
 	lsn, err := db.commit(ctx, b)
 	if err != nil {
 		return err

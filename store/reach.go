@@ -12,7 +12,7 @@ import "faultline/store/tree"
 // Two things can still fail in the middle: a page that is read once more since it was
 // evicted, and a leaf beside which others have taken the room.
 func (db *DB) reach(b *Batch) error {
-	if b.n == 1 || db.tree.Resident() {
+	if b.steps == 1 || db.tree.Resident() {
 		return nil
 	}
 	db.tree.BeginReach(&b.op)
@@ -21,12 +21,20 @@ func (db *DB) reach(b *Batch) error {
 		if err != nil {
 			return err
 		}
-		n := len(w.value)
-		if w.isLong() {
+		n := len(w.cell)
+		switch {
+		case w.isLong() || w.op == opSetExpiry:
 			n = tree.MaxEntryBytes // its leaf takes no part of it, but is needed
+		case w.op == opPut:
+			n = len(w.value)
 		}
 		if err := db.tree.Reach(&b.op, w.key, n); err != nil {
 			return db.readError(err)
+		}
+		if w.expiry != 0 {
+			if err := db.tree.Reach(&b.op, b.dueKey(&w), 0); err != nil {
+				return db.readError(err)
+			}
 		}
 		rest = more
 	}

@@ -54,7 +54,11 @@ func (db *DB) recover() error {
 			db.log.Release(dropBytes)
 		}
 	}
-	return db.spaces.load(db)
+	if err := db.spaces.load(db); err != nil {
+		return err
+	}
+	db.reaper.start(db)
+	return nil
 }
 
 // openLog finds the files of the log.
@@ -143,7 +147,7 @@ func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 	if err := db.stage(context.Background(), b); err != nil {
 		return err
 	}
-	dirty, grow := db.tree.Credits(b.n, b.inTree)
+	dirty, grow := db.tree.Credits(b.steps, b.inTree)
 	short := db.promise(b, grow)
 	if errors.Is(short, ErrFull) && db.merge(context.Background()) == nil {
 		short = db.promise(b, grow) // what was kept for changes beside leaves is known now
@@ -215,6 +219,9 @@ func (db *DB) hasNewer(key []byte, end wal.LSN) (bool, error) {
 	ref, err := db.parseRef(raw)
 	return ref.LSN >= uint64(end), err
 }
+
+// recovering tells whether the log is being replayed.
+func (db *DB) recovering() bool { return db.replayed.Load() != replayDone }
 
 // flusherLog is the log as the flusher sees it.
 type flusherLog struct{ *wal.Log }

@@ -60,6 +60,13 @@ func (s *spaces) find(name string) *Keyspace {
 	return s.mu.names[name]
 }
 
+// of returns the keyspace that slot has, or nil.
+func (s *spaces) of(slot byte) *Keyspace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.taken[slot%tree.MaxSlots]
+}
+
 // free returns a slot that nobody has.
 func (s *spaces) free() (slot byte, ok bool) {
 	s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"faultline/store/tree"
 )
@@ -41,6 +42,10 @@ type txKey struct {
 	read  bool   // the store was asked
 	write span   // of the batch: the newest write; empty if there is none
 	long  []byte // the newest write puts this, which is not in the batch
+
+	expiry     uint64 // of what the store had
+	expired    bool   // what the store had
+	longExpiry uint64 // of long
 }
 
 // A span is a part of memory that may move.
@@ -144,39 +149,56 @@ func (tx *Tx) enter(newest int) {
 // look returns what key has: found says whether it is the value, which may be longer
 // than those of the tree if tx has put it, or where it is. It is valid until the next
 // call.
-func (tx *Tx) look(key []byte) (cell []byte, found tree.Found, err error) {
+func (tx *Tx) look(key []byte) (cell []byte, found tree.Found, expiry uint64, err error) {
 	if tx.db.closed.Load() {
-		return nil, tree.Nothing, ErrClosed
+		return nil, tree.Nothing, 0, ErrClosed
 	}
 	if _, err := tx.ks.generation(); err != nil || tx.ks.db != tx.db {
-		return nil, tree.Nothing, ErrNoKeyspace
+		return nil, tree.Nothing, 0, ErrNoKeyspace
 	}
 	if len(key) > MaxKeyBytes {
-		return nil, tree.Nothing, nil
+		return nil, tree.Nothing, 0, nil
 	}
 	k := tx.touch(key)
-	if k.long != nil {
-		return k.long, tree.Short, nil
-	}
-	if k.write != (span{}) {
+	switch {
+	case k.long != nil:
+		cell, found, expiry = k.long, tree.Short, k.longExpiry
+	case k.write != (span{}):
 		w, _, err := nextWrite(k.write.of(tx.batch.data))
 		if err != nil || w.op == opDelete {
-			return nil, tree.Nothing, err
+			return nil, tree.Nothing, 0, err
 		}
-		return w.value, tree.Short, nil
+		cell, found, expiry = w.value, tree.Short, w.expiry
+		if w.op == opSetExpiry {
+			cell, found = k.cell.of(tx.mem), k.found
+		}
+	default:
+		if err := tx.read(k); err != nil {
+			return nil, tree.Nothing, 0, err
+		}
+		cell, found, expiry = k.cell.of(tx.mem), k.found, k.expiry
 	}
-	if !k.read {
-		from := len(tx.mem)
-		tx.mem, k.found, err = tx.db.tree.Get(tx.mem, tx.current(tx.asked))
-		if tx.db.closed.Load() {
-			return nil, tree.Nothing, ErrClosed
-		}
-		if err != nil {
-			return nil, tree.Nothing, tx.db.readError(err)
-		}
-		k.cell, k.read = span{from, len(tx.mem)}, true
+	if tx.db.expired(expiry) {
+		return nil, tree.Nothing, 0, nil
 	}
-	return k.cell.of(tx.mem), k.found, nil
+	return cell, found, expiry, nil
+}
+
+// read asks the store for k, the key that was touched last, unless it was asked before.
+func (tx *Tx) read(k *txKey) (err error) {
+	if k.read {
+		return nil
+	}
+	from := len(tx.mem)
+	tx.mem, k.found, k.expiry, err = tx.db.tree.GetExpiring(tx.mem, tx.current(tx.asked))
+	if tx.db.closed.Load() {
+		return ErrClosed
+	}
+	if err != nil {
+		return tx.db.readError(err)
+	}
+	k.cell, k.read, k.expired = span{from, len(tx.mem)}, true, tx.db.expired(k.expiry)
+	return nil
 }
 
 // Get returns the value of key, in memory of its own, or ErrNotFound.
@@ -198,7 +220,7 @@ func (tx *Tx) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error) {
 }
 
 func (tx *Tx) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
-	cell, found, err := tx.look(key)
+	cell, found, _, err := tx.look(key)
 	switch {
 	case err != nil:
 		return dst, err
@@ -218,14 +240,14 @@ func (tx *Tx) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 
 // Has tells whether key is there.
 func (tx *Tx) Has(key []byte) (bool, error) {
-	_, found, err := tx.look(key)
+	_, found, _, err := tx.look(key)
 	return found != tree.Nothing, err
 }
 
 // ValueBytes returns the length of the value of key, or ErrNotFound. It reads nothing of
 // a long value.
 func (tx *Tx) ValueBytes(key []byte) (int, error) {
-	cell, found, err := tx.look(key)
+	cell, found, _, err := tx.look(key)
 	switch {
 	case err != nil:
 		return 0, err
@@ -242,10 +264,56 @@ func (tx *Tx) ValueBytes(key []byte) (int, error) {
 // until the commit, which takes a place for each as PutReader does; 12 of them do not
 // count for MaxBatchBytes. Errors: ErrEmptyKey, ErrTooLarge.
 func (tx *Tx) Put(key, value []byte) error {
+	return tx.put(key, value, 0)
+}
+
+// PutExpiring is Put of a key that expires at a time, to the millisecond. The zero time
+// is never.
+func (tx *Tx) PutExpiring(key, value []byte, at time.Time) error {
+	return tx.put(key, value, expiryOf(at))
+}
+
+func (tx *Tx) put(key, value []byte, expiry uint64) error {
 	if len(value) > tx.db.opts.pieceBytes && tx.longs < maxOpen {
-		return tx.putLong(key, value)
+		return tx.putLong(key, value, expiry)
 	}
-	return tx.write(key, func(b *Batch) error { return b.Put(key, value) })
+	return tx.write(key, func(b *Batch) error { return b.put(key, value, expiry) })
+}
+
+// SetExpiry sets when key expires, if it is there; the zero time is never. Errors as for
+// Put.
+func (tx *Tx) SetExpiry(key []byte, at time.Time) error {
+	if err := checkEntry(len(key), 0); err != nil {
+		return err
+	}
+	cell, found, _, err := tx.look(key)
+	if err != nil || found == tree.Nothing {
+		return err
+	}
+	k := tx.touch(key)
+	if k.long != nil {
+		k.longExpiry = expiryOf(at)
+		return nil
+	}
+	if k.write != (span{}) {
+		w, _, err := nextWrite(k.write.of(tx.batch.data))
+		if err != nil {
+			return err
+		}
+		if w.op != opSetExpiry {
+			return tx.put(key, bytes.Clone(cell), expiryOf(at)) // tx.put may move the batch
+		}
+	}
+	return tx.write(key, func(b *Batch) error { return b.SetExpiry(key, at) })
+}
+
+// Expiry returns when key expires, the zero time if never, or ErrNotFound.
+func (tx *Tx) Expiry(key []byte) (time.Time, error) {
+	_, found, expiry, err := tx.look(key)
+	if err == nil && found == tree.Nothing {
+		err = ErrNotFound
+	}
+	return timeOf(expiry), err
 }
 
 // Delete removes key; it is no error if there is no such key. Errors as for Put.
@@ -302,4 +370,13 @@ func (tx *Tx) compact() {
 	tx.batch.data = data[:to]
 	tx.batch.n -= tx.dead
 	tx.dead = 0
+}
+
+// stored tells whether the store has key, be it expired or not, and when it expires.
+func (tx *Tx) stored(key []byte) (expiry uint64, found bool, err error) {
+	if _, _, _, err := tx.look(key); err != nil {
+		return 0, false, err
+	}
+	k := tx.touch(key)
+	return k.expiry, k.found != tree.Nothing, nil
 }

@@ -9,13 +9,13 @@ import (
 )
 
 // putLong is Put of a value that is larger than a piece.
-func (tx *Tx) putLong(key, value []byte) error {
+func (tx *Tx) putLong(key, value []byte, expiry uint64) error {
 	if err := checkEntry(len(key), int64(len(value))); err != nil {
 		return err
 	}
 	k := tx.touch(key)
 	tx.replace(k)
-	k.long = bytes.Clone(value)
+	k.long, k.longExpiry = bytes.Clone(value), expiry
 	tx.longs++
 	return nil
 }
@@ -50,7 +50,7 @@ func (tx *Tx) commitLong(ctx context.Context) (LSN, error) {
 			}
 		}
 		key := k.key.of(tx.mem)
-		tx.batch.putLong(key[0], key[tree.OwnerBytes:], v)
+		tx.batch.putLong(key[0], key[tree.OwnerBytes:], v, k.longExpiry)
 	}
 	return tx.commit(ctx)
 }

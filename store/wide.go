@@ -22,13 +22,13 @@ func (db *DB) applyWhole(b *Batch) (found int, err error) {
 	return db.apply(b)
 }
 
-// find is tree.Get for readers that hold no stripe.
-func (db *DB) find(dst, key []byte) (value []byte, found tree.Found, err error) {
-	value, found, err = db.tree.Get(dst, key)
+// find is get for readers that hold no stripe.
+func (db *DB) find(dst, key []byte) (value []byte, found tree.Found, expiry uint64, err error) {
+	value, found, expiry, err = db.get(dst, key)
 	if db.wide.Load() != 0 {
 		db.pass(db.stripe(key))
 	}
-	return value, found, err
+	return value, found, expiry, err
 }
 
 // pass returns when who has the stripe now, if anybody, has made all its writes and

@@ -1,0 +1,190 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"faultline/store/tree"
+)
+
+// The reaper deletes keys that have expired, in batches, by writes like any other: a key
+// that gets another value meanwhile stays. It sleeps until the next entry of the index is
+// due.
+type reaper struct {
+	kick  chan struct{} // an entry is due before that which is waited for
+	stop  context.CancelFunc
+	ended chan struct{}
+
+	next atomic.Uint64 // when the first entry is due that is known, or noDue
+	gone []reaped      // by the last batch
+	mem  []byte        // of gone
+}
+
+// A reaped is a key that was deleted.
+type reaped struct {
+	ks  *Keyspace
+	key span // of reaper.mem
+}
+
+// A dueEntry is an entry of the index that is due.
+type dueEntry struct {
+	entry []byte // key of the system's keyspace
+	key   []byte // of the tree
+}
+
+const (
+	noDue = math.MaxUint64
+
+	// reapBatch is how many keys are deleted at once.
+	reapBatch = 64
+	// reapPause is the longest time between two looks at the clock while there is an
+	// entry, and the pause after an error: a clock may be set.
+	reapPause = time.Second
+)
+
+// start lets the reaper begin, in a store that can be written.
+func (r *reaper) start(db *DB) {
+	r.next.Store(noDue)
+	if db.opts.ReadOnly || db.opts.noHelper { // then a test calls reap
+		return
+	}
+	r.kick, r.ended = make(chan struct{}, 1), make(chan struct{})
+	var ctx context.Context
+	ctx, r.stop = context.WithCancel(context.Background())
+	go func() {
+		defer close(r.ended)
+		for ctx.Err() == nil {
+			next, err := db.reap(ctx)
+			if err != nil {
+				next = db.clock.now() + uint64(reapPause/time.Millisecond)
+			}
+			r.sleep(ctx, db, next)
+		}
+	}()
+}
+
+// sleep waits until next, or for an entry that is due before, or for the end.
+func (r *reaper) sleep(ctx context.Context, db *DB, next uint64) {
+	var wake <-chan time.Time
+	if next != noDue {
+		left := next - min(next, db.clock.now())
+		t := time.NewTimer(min(time.Duration(min(left, math.MaxInt32))*time.Millisecond, reapPause))
+		defer t.Stop()
+		wake = t.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-r.kick:
+	case <-wake:
+	}
+}
+
+// end returns when the reaper does nothing any more.
+func (r *reaper) end() {
+	if r.stop != nil {
+		r.stop()
+		<-r.ended
+		r.stop = nil
+	}
+}
+
+// expect wakes the reaper if it sleeps longer than to an entry that is due at expiry.
+func (r *reaper) expect(expiry uint64) {
+	if expiry < r.next.Load() {
+		select {
+		case r.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// reap deletes what has expired by now, and returns when the next entry is due.
+func (db *DB) reap(ctx context.Context) (next uint64, err error) {
+	r := &db.reaper
+	for {
+		r.next.Store(noDue) // before the look: what is entered after it kicks
+		var list []dueEntry
+		if list, next, err = db.dueNow(); err != nil {
+			return 0, err
+		}
+		if len(list) == 0 {
+			r.next.Store(next)
+			return next, nil
+		}
+		if err := db.reapSome(ctx, list); err != nil {
+			return 0, err
+		}
+		if db.opts.Expired != nil {
+			for _, g := range r.gone {
+				db.opts.Expired(g.ks, g.key.of(r.mem))
+			}
+		}
+	}
+}
+
+// dueNow returns the first entries that are due, or when the first one will be.
+func (db *DB) dueNow() (list []dueEntry, next uint64, err error) {
+	it, err := db.spaces.system.NewIterator(&IterOptions{Lower: []byte{dueKind}, Upper: []byte{dueKind + 1}, KeysOnly: true})
+	if err != nil {
+		return nil, 0, err
+	}
+	now := db.clock.now()
+	for ok := it.First(); ok && len(list) < reapBatch; ok = it.Next() {
+		entry := append([]byte(nil), it.Key()...)
+		if len(entry) <= dueKeyAt+tree.OwnerBytes {
+			return nil, 0, db.readError(tree.ErrDamaged)
+		}
+		if at := binary.BigEndian.Uint64(entry[1:]); at > now {
+			return list, at, nil
+		}
+		list = append(list, dueEntry{entry, entry[dueKeyAt:]})
+	}
+	return list, noDue, it.Close()
+}
+
+// reapSome deletes the entries of list, and the keys of them that have expired.
+func (db *DB) reapSome(ctx context.Context, list []dueEntry) error {
+	_, err := db.spaces.system.Modify(ctx, nil, Deferred, func(tx *Tx) error {
+		r := &db.reaper
+		r.gone, r.mem = r.gone[:0], r.mem[:0]
+		for _, d := range list {
+			if err := r.look(tx, db, d); err != nil {
+				return err
+			}
+			tx.Use(&db.spaces.system)
+			if err := tx.Delete(d.entry); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// look deletes the key of d if it has expired, and makes another entry for it if it has
+// not.
+func (r *reaper) look(tx *Tx, db *DB, d dueEntry) error {
+	ks := db.spaces.of(d.key[0])
+	if ks == nil || db.tree.Gen(ks.slot) != d.key[1] {
+		return nil // the keyspace was cleared, or dropped
+	}
+	key := d.key[tree.OwnerBytes:]
+	tx.Use(ks)
+	expiry, found, err := tx.stored(key)
+	switch {
+	case err != nil:
+		return err
+	case !found || expiry == 0:
+		return nil
+	case !db.expired(expiry):
+		tx.Use(&db.spaces.system)
+		return tx.Put(appendDue(nil, expiry, d.key), nil)
+	}
+	from := len(r.mem)
+	r.mem = append(r.mem, key...)
+	r.gone = append(r.gone, reaped{ks, span{from, len(r.mem)}})
+	return tx.Delete(key)
+}
