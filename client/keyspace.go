@@ -27,8 +27,9 @@ func (k *Keyspace) Name() string { return k.link.name }
 // DB: do not close it.
 func (k *Keyspace) Raw() rueidis.Client { return k.link.Client }
 
-// Clear removes all keys at once, whatever their number.
+// Clear removes all keys at once, whatever their number, and returns when that is on
+// disk.
 func (k *Keyspace) Clear(ctx context.Context) error {
-	_, err := k.link.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Flushdb().Build() })
+	_, err := k.write(ctx, kv.Sync, func(b rueidis.Builder) rueidis.Completed { return b.Flushdb().Build() })
 	return err
 }

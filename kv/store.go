@@ -86,6 +86,10 @@ type Writer interface {
 	// them those that have expired and were not yet reclaimed. It goes in steps: an error, that of ctx too, may come when some are gone.
 	DeleteRange(ctx context.Context, lower, upper []byte, d Durability) (deleted uint64, err error)
 
+	// Clear removes all keys at once, whatever their number, and returns when that is on
+	// disk.
+	Clear(ctx context.Context) error
+
 	// Write makes the writes that fn puts into the Batch, all or none. An error of fn
 	// is returned, and nothing has changed. Put alone is cheaper for one write.
 	Write(ctx context.Context, d Durability, fn func(Batch) error) error

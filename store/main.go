@@ -5,6 +5,8 @@ import (
 	"io"
 	"iter"
 	"time"
+
+	"faultline/kv"
 )
 
 // A DB is its default keyspace.
@@ -104,3 +106,16 @@ func (db *DB) Modify(ctx context.Context, keys [][]byte, d Durability, fn func(t
 func (db *DB) GetAll(keys [][]byte, visit func(i int, value []byte, err error) error) error {
 	return db.spaces.main.GetAll(keys, visit)
 }
+
+// Write is Keyspace.Write of the default keyspace.
+func (db *DB) Write(ctx context.Context, d Durability, fn func(kv.Batch) error) error {
+	return db.spaces.main.Write(ctx, d, fn)
+}
+
+// Update is Keyspace.Update of the default keyspace.
+func (db *DB) Update(ctx context.Context, keys [][]byte, d Durability, fn func(kv.Tx) error) error {
+	return db.spaces.main.Update(ctx, keys, d, fn)
+}
+
+// Clear is Keyspace.Clear of the default keyspace.
+func (db *DB) Clear(ctx context.Context) error { return db.spaces.main.Clear(ctx) }

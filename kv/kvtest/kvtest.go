@@ -335,6 +335,11 @@ func testSpaces(t *testing.T, db kv.Store) {
 		}
 	}
 	t.Run("Model", func(t *testing.T) { Model(t, one) })
+	must(t, one.Put([]byte("key"), []byte("again"), async))
+	must(t, one.Clear(t.Context()))
+	if n, err := one.Count(nil, nil); n != 0 || err != nil {
+		t.Errorf("%d keys after Clear, %v", n, err)
+	}
 	if value, err := db.Get([]byte("key")); err != nil || string(value) != "of " {
 		t.Errorf("the default keyspace has %.40q, %v", value, err)
 	}
@@ -361,6 +366,7 @@ func testClosed(t *testing.T, db kv.Store) {
 		is(t, "Delete", k.Delete(key, async), kv.ErrClosed)
 		_, err = k.DeleteRange(t.Context(), nil, nil, async)
 		is(t, "DeleteRange", err, kv.ErrClosed)
+		is(t, "Clear", k.Clear(t.Context()), kv.ErrClosed)
 		is(t, "Write", k.Write(t.Context(), async, func(b kv.Batch) error { return b.Put(key, nil) }), kv.ErrClosed)
 		is(t, "Update", k.Update(t.Context(), nil, async, func(tx kv.Tx) error { _, err := tx.Get(key); return err }), kv.ErrClosed)
 		for _, err := range k.Range(nil, nil) {
