@@ -34,6 +34,8 @@ func (l *loop) Read(p []byte) (int, error) {
 func (l *loop) Write(p []byte) (int, error)      { return len(p), nil }
 func (l *loop) SetWriteDeadline(time.Time) error { return nil }
 func (l *loop) SetReadDeadline(time.Time) error  { return nil }
+func (l *loop) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (l *loop) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 func (l *loop) Close() error                     { return nil }
 
 // pipelineOf repeats a command 16 times, as redis-benchmark -P 16 does.

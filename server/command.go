@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
-	"time"
 )
 
 // A command is one line of the table, from which come dispatch, the check of the
@@ -23,8 +22,9 @@ type command struct {
 	run     func(c *conn, args [][]byte)
 	subs    []*command // of a container: CLIENT, COMMAND, CONFIG
 
-	full  string // "config|get"; filled in by newTable, as is group
+	full  string // "config|get"; filled in by newTable, as are group and short
 	group string
+	short bool // it takes about as long as a look at the clock: see stopwatch
 	stats commandStats
 }
 
@@ -183,6 +183,7 @@ func commandGroups() []group {
 		{"server", commandCommands()},
 		{"server", configCommands()},
 		{"server", serverCommands()},
+		{"server", slowlogCommands()},
 		{"scripting", scriptingCommands()},
 	}
 }
@@ -207,6 +208,7 @@ func newTable() *table {
 // add files a command, and its subcommands, of which each container gets a HELP.
 func (t *table) add(c *command, container, group string) {
 	c.full, c.group = container+c.name, group
+	c.short = c.flags&flagFast != 0 || c.full == "set"
 	t.all[c.full] = c
 	if c.subs == nil {
 		return
@@ -286,15 +288,13 @@ func (c *conn) execute(args [][]byte) {
 
 // call runs one command, and counts it.
 func (c *conn) call(cmd *command, args [][]byte) {
-	if c.waited { // else this command began when the last one ended
-		c.clock, c.waited = time.Since(c.srv.started), false
-	}
 	if c.db > 0 && c.space == nil && cmd.flags&flagLoading == 0 { // selected before there was a store
 		if err := c.use(c.db); err != nil {
 			c.fail(err)
 			return
 		}
 	}
+	began := c.timer.begin(c, cmd)
 	mark, sends := c.out.Len(), c.sends
 	c.shown.last = cmd
 	c.hasRead = c.hasRead || cmd.flags&flagRead != 0
@@ -305,10 +305,7 @@ func (c *conn) call(cmd *command, args [][]byte) {
 	if c.tracks != nil {
 		c.tracks.afterCommand(cmd, c.multi.open || c.multi.running)
 	}
-	cmd.stats.calls.Add(1)
-	now := time.Since(c.srv.started)
-	cmd.stats.nanos.Add(int64(now - c.clock))
-	c.clock = now
+	c.timer.end(c, cmd, began, args)
 	if c.sends == sends && c.out.Len() > mark && c.out.Bytes()[mark] == '-' {
 		cmd.stats.failed.Add(1)
 		c.srv.errors.note(c.out.Bytes()[mark:])

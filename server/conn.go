@@ -55,11 +55,8 @@ type conn struct {
 	muted   bool // the command that runs gets no reply
 	mark    int  // where in out the reply of that command begins
 
-	// For the time that commands take: clock is when the last one ended, since the
-	// start of the server; waited says that the connection has waited since then.
-	clock  time.Duration
-	waited bool
-	sends  int // to the socket
+	timer stopwatch
+	sends int // to the socket
 
 	shown   shown
 	tracks  *tracker                // CLIENT TRACKING; nil: off
@@ -162,8 +159,8 @@ func (c *conn) step(args [][]byte) {
 func (c *conn) fill() {
 	c.idle.busy()
 	err := c.in.Fill()
-	c.waited = true
 	if err == nil {
+		c.deliver() // what was known before the commands came
 		return
 	}
 	if errors.Is(err, resp.ErrMemory) {
@@ -215,6 +212,7 @@ func (c *conn) flush() {
 	if c.muted {
 		c.out.Truncate(c.mark)
 	}
+	c.timer.stop(c)
 	if c.err != nil || c.out.Len() == 0 {
 		return
 	}
@@ -278,7 +276,7 @@ const sendBytes = 256 << 10
 
 // send writes out to the socket.
 func (c *conn) send() {
-	c.sends, c.waited = c.sends+1, true
+	c.sends++
 	b := c.out.Bytes()
 	c.srv.stats.add(&c.tally, len(b))
 	soft := c.srv.opts.OutputLimit

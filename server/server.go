@@ -121,6 +121,7 @@ type Server struct {
 	handshakes  atomic.Int64 // under way
 	memory      memory
 	tracking    tracking
+	slow        slowlog
 
 	stopped atomic.Bool // some command met store.ErrStopped; it is logged once
 
@@ -155,6 +156,7 @@ func New(db Store, o Options) *Server {
 	s.conf.init(&o)
 	s.watches.init()
 	s.tracking.init(&s.conf.trackedKeys)
+	s.slow.micros, s.slow.most = &s.conf.slowMicros, &s.conf.slowEntries
 	s.unprotected.Store(o.Unprotected)
 	s.failures.sources = make(map[netip.Addr]time.Time)
 	s.memory.most = o.ClientMemory
