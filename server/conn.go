@@ -157,9 +157,9 @@ func (c *conn) step(args [][]byte) {
 
 // fill waits for the client, or for a kick.
 func (c *conn) fill() {
-	c.idle.busy()
 	err := c.in.Fill()
 	if err == nil {
+		c.idle.busy()
 		c.deliver() // what was known before the commands came
 		return
 	}

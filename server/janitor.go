@@ -23,7 +23,7 @@ type idleness struct {
 	strange int // ticks without the password; of the janitor alone
 }
 
-// busy notes that the connection is about to read.
+// busy notes that the connection has read.
 func (i *idleness) busy() {
 	if !i.active.Load() {
 		i.active.Store(true)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -231,7 +232,7 @@ func TestTrackingEnd(t *testing.T) {
 		expectEnd(t, c)
 	}
 	for srv.openCount() > 0 {
-		continue
+		runtime.Gosched()
 	}
 	if n := srv.tracking.clients.Load(); n != 0 {
 		t.Errorf("%d clients track", n)
