@@ -67,8 +67,8 @@ func (s *Server) relieve(c *conn, over int64) bool {
 			return false
 		}
 		over -= largest.held.Load()
-		largest.kill()
 		s.memory.evicted.Add(1)
+		largest.kill()
 		s.opts.Log.Warn("ended the connection with the largest buffers: memory for connections is short",
 			"from", largest.nc.RemoteAddr(), "bytes", largest.held.Load())
 	}
