@@ -50,7 +50,7 @@ func (c *conn) increment(keys [][]byte, n int64) {
 		c.out.Int(value + n)
 		c.changed(key)
 		c.scratch = strconv.AppendInt(c.scratch[:0], value+n, 10)
-		return putUntil(tx, key, c.scratch, at)
+		return tx.PutExpiring(key, c.scratch, at)
 	})
 }
 
@@ -61,7 +61,7 @@ func (c *conn) readNumber(tx *store.Tx, key []byte) (text []byte, at time.Time, 
 		return append(c.scratch, '0'), at, nil
 	}
 	if err == nil {
-		at, err = expiryOf(tx, key)
+		at, err = tx.Expiry(key)
 	}
 	return c.scratch, at, err
 }
@@ -87,6 +87,6 @@ func cmdIncrbyfloat(c *conn, args [][]byte) {
 		c.scratch = sum.append(c.scratch[:0])
 		c.out.Bulk(c.scratch)
 		c.changed(key)
-		return putUntil(tx, key, c.scratch, at)
+		return tx.PutExpiring(key, c.scratch, at)
 	})
 }

@@ -38,7 +38,7 @@ func expireCommands() []*command {
 }
 
 // now returns the time in milliseconds, by which keys expire.
-func (c *conn) now() int64 { return time.Now().UnixMilli() }
+func (c *conn) now() int64 { return c.srv.opts.Clock().UnixMilli() }
 
 // expireConditions are the options of EXPIRE.
 type expireConditions struct{ nx, xx, gt, lt bool }
@@ -108,7 +108,7 @@ func (c *conn) expire(args [][]byte, command string, unit time.Duration, base in
 	}
 	at = at*scale + base
 	c.modify(args[1:2], func(tx *store.Tx) error {
-		old, err := expiryOf(tx, key)
+		old, err := tx.Expiry(key)
 		if err != nil {
 			c.out.Int(0)
 			return orAbsent(err)
@@ -122,21 +122,21 @@ func (c *conn) expire(args [][]byte, command string, unit time.Duration, base in
 		if at <= c.now() {
 			return tx.Delete(key)
 		}
-		return setExpiry(tx, key, time.UnixMilli(at))
+		return tx.SetExpiry(key, time.UnixMilli(at))
 	})
 }
 
 func cmdPersist(c *conn, args [][]byte) {
 	key := args[1]
 	c.modify(args[1:2], func(tx *store.Tx) error {
-		at, err := expiryOf(tx, key)
+		at, err := tx.Expiry(key)
 		if err != nil || at.IsZero() {
 			c.out.Int(0)
 			return orAbsent(err)
 		}
 		c.out.Int(1)
 		c.changed(key)
-		return setExpiry(tx, key, time.Time{})
+		return tx.SetExpiry(key, time.Time{})
 	})
 }
 
@@ -148,7 +148,7 @@ func cmdPexpiretime(c *conn, args [][]byte) { c.writeExpiry(args[1], 0, 1) }
 // writeExpiry answers how long after base key expires, in units of so many milliseconds,
 // rounded: -1 if it does not, -2 if it is not there.
 func (c *conn) writeExpiry(key []byte, base, unit int64) {
-	at, err := expiryOf(c.view(), key)
+	at, err := c.view().Expiry(key)
 	switch {
 	case err != nil && orAbsent(err) == nil:
 		c.out.Int(-2)

@@ -70,10 +70,11 @@ func cmdType(c *conn, args [][]byte) {
 	}
 }
 
-// cmdDel counts a key once, however often it is named.
+// cmdDel counts a key once, however often it is named. While keys are watched it looks at
+// each, since only one that was there has changed.
 func cmdDel(c *conn, args [][]byte) {
-	if c.tx != nil {
-		c.delete(args[1:])
+	if c.tx != nil || c.srv.watches.n.Load() > 0 {
+		c.modify(args[1:], func(tx *store.Tx) error { return c.delete(tx, args[1:]) })
 		return
 	}
 	c.blind()
@@ -91,21 +92,21 @@ func cmdDel(c *conn, args [][]byte) {
 }
 
 // delete is DEL in a transaction.
-func (c *conn) delete(keys [][]byte) {
+func (c *conn) delete(tx *store.Tx, keys [][]byte) error {
 	n := int64(0)
 	for _, key := range keys {
-		found, err := c.tx.Has(key)
+		found, err := tx.Has(key)
 		if err == nil && found {
 			n++
 			c.changed(key)
-			err = c.tx.Delete(key)
+			err = tx.Delete(key)
 		}
 		if err != nil {
-			c.refuseWrite(err)
-			return
+			return err
 		}
 	}
 	c.out.Int(n)
+	return nil
 }
 
 func cmdRename(c *conn, args [][]byte) {
@@ -148,7 +149,7 @@ func (c *conn) rename(keys [][]byte, may func(taken bool) bool, answer func(done
 		}
 		c.changed(from)
 		c.changed(to)
-		if err := putUntil(tx, to, value, at); err != nil {
+		if err := tx.PutExpiring(to, value, at); err != nil {
 			return err
 		}
 		return tx.Delete(from)
@@ -231,7 +232,7 @@ func (c *conn) copyKey(from, to []byte, req copyRequest, move bool) {
 		}
 		c.out.Int(1)
 		c.changed(to)
-		if err := putUntil(tx, to, value, at); err != nil || !move {
+		if err := tx.PutExpiring(to, value, at); err != nil || !move {
 			return err
 		}
 		if err := c.use(here); err != nil {

@@ -174,7 +174,7 @@ func (s *Server) infoStats(add func(string, any)) {
 	add("instantaneous_ops_per_sec", s.stats.perSecond.Load())
 	add("total_net_output_bytes", s.stats.sentBytes.Load())
 	add("rejected_connections", s.stats.refused.Load())
-	add("expired_keys", 0)
+	add("expired_keys", s.stats.expired.Load())
 	add("evicted_keys", 0)
 	add("keyspace_hits", s.stats.hits.Load())
 	add("keyspace_misses", s.stats.misses.Load())
@@ -238,7 +238,7 @@ func (s *Server) infoKeyspace(add func(string, any)) {
 	}
 	for _, ks := range s.db.Metrics().Spaces {
 		if db, ok := s.databaseNamed(ks.Name); ok && ks.Keys > 0 {
-			add("db"+strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", ks.Keys))
+			add("db"+strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=%d,avg_ttl=0", ks.Keys, ks.Expiring))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
 	"faultline/store"
 )
@@ -14,6 +15,7 @@ type view interface {
 	AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error)
 	Has(key []byte) (bool, error)
 	ValueBytes(key []byte) (int, error)
+	Expiry(key []byte) (time.Time, error)
 }
 
 // A keyspace is what commands need of a database.
@@ -23,13 +25,15 @@ type keyspace interface {
 	Modify(context.Context, [][]byte, store.Durability, func(*store.Tx) error) (store.LSN, error)
 	NewIterator(*store.IterOptions) (*store.Iterator, error)
 	Len() uint64
-	Put(key, value []byte, d store.Durability) error
+	Count(lower, upper []byte) (uint64, error)
+	PutExpiring(key, value []byte, at time.Time, d store.Durability) error
 	DeleteRange(ctx context.Context, lower, upper []byte, d store.Durability) (deleted uint64, err error)
 }
 
 // A writer is where blind writes go: a batch, or the transaction that is being executed.
 type writer interface {
 	Put(key, value []byte) error
+	PutExpiring(key, value []byte, at time.Time) error
 	Delete(key []byte) error
 }
 

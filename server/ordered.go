@@ -186,22 +186,15 @@ func cmdKvCount(c *conn, args [][]byte) {
 	if !ok {
 		return
 	}
-	n := int64(0)
+	n := uint64(0)
 	if !empty {
-		it, err := c.keys().NewIterator(&store.IterOptions{Lower: b.lower, Upper: b.upper, KeysOnly: true})
-		if err != nil {
-			c.fail(err)
-			return
-		}
-		for ok := it.First(); ok; ok = it.Next() {
-			n++
-		}
-		if err := it.Close(); err != nil {
+		var err error
+		if n, err = c.keys().Count(b.lower, b.upper); err != nil {
 			c.fail(err)
 			return
 		}
 	}
-	c.out.Int(n)
+	c.out.Int(int64(n))
 }
 
 // cmdKvDelrange deletes in steps, so others may see some of the keys gone before the

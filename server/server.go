@@ -50,7 +50,8 @@ type Options struct {
 	WriteTimeout time.Duration // for a client that takes nothing of a reply; 0 = 30 s
 	Log          *slog.Logger  // nil = silent
 
-	Debug bool // the command DEBUG is allowed
+	Debug bool             // the command DEBUG is allowed
+	Clock func() time.Time // that of the store, by which keys expire; nil = the system's
 
 	// For INFO and CONFIG GET only.
 	Version     string
@@ -83,6 +84,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 30 * time.Second
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

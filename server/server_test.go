@@ -29,7 +29,12 @@ func openStore(t testing.TB) *store.DB { return openStoreIn(t, 64<<20) }
 // openStoreIn opens one with so many bytes of memory.
 func openStoreIn(t testing.TB, budget int64) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.TempDir(), &store.Options{MemoryBudget: budget})
+	return openStoreWith(t, &store.Options{MemoryBudget: budget})
+}
+
+func openStoreWith(t testing.TB, o *store.Options) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.TempDir(), o)
 	if errors.Is(err, errors.ErrUnsupported) {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)
@@ -68,6 +73,18 @@ func start(t testing.TB, db Store, o Options) (srv *Server, addr string) {
 	return srv, l.Addr().String()
 }
 
+// A testClock stands until it is set on. It begins at 1,000,000 seconds.
+type testClock struct{ millis atomic.Int64 }
+
+func newTestClock() *testClock {
+	c := new(testClock)
+	c.millis.Store(1_000_000_000)
+	return c
+}
+
+func (c *testClock) Now() time.Time      { return time.UnixMilli(c.millis.Load()) }
+func (c *testClock) Add(d time.Duration) { c.millis.Add(d.Milliseconds()) }
+
 func dial(t testing.TB, addr string) *resptest.Conn {
 	t.Helper()
 	c, err := resptest.Dial(addr)
@@ -92,13 +109,24 @@ func do(t testing.TB, c *resptest.Conn, args ...string) resptest.Reply {
 //
 //	send   sends each line of the input as an inline command, in one pipeline
 //	raw    sends each line, a quoted Go string, as it is
+//	clock  goes on by a time, which no other step takes
 //
 // The output is one reply a line.
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/resp", func(t *testing.T, path string) {
-		_, addr := start(t, openStore(t), Options{})
+		clock := newTestClock()
+		db := openStoreWith(t, &store.Options{MemoryBudget: 64 << 20, Clock: clock.Now})
+		_, addr := start(t, db, Options{Clock: clock.Now})
 		var c *resptest.Conn
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd == "clock" {
+				step, err := time.ParseDuration(d.CmdArgs[0].Key)
+				if err != nil {
+					d.Fatalf(t, "%v", err)
+				}
+				clock.Add(step)
+				return ""
+			}
 			if c == nil {
 				c = dial(t, addr)
 			}

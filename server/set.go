@@ -139,7 +139,7 @@ func (c *conn) setBlind(key, value []byte, at time.Time) {
 		c.setLong(key, value, at)
 		return
 	}
-	if err := putUntil(c.blind(), key, value, at); err != nil {
+	if err := c.blind().PutExpiring(key, value, at); err != nil {
 		c.refuseWrite(err)
 		return
 	}
@@ -150,7 +150,7 @@ func (c *conn) setBlind(key, value []byte, at time.Time) {
 
 // setLong sets key to a value that no batch takes.
 func (c *conn) setLong(key, value []byte, at time.Time) {
-	if err := putLong(c.keys(), key, value, at); err != nil {
+	if err := c.keys().PutExpiring(key, value, at, store.Deferred); err != nil {
 		c.refuseWrite(err)
 		return
 	}
@@ -177,7 +177,7 @@ func (c *conn) setIf(keys [][]byte, value []byte, opts setOptions, at time.Time)
 		}
 		until := at
 		if opts&optKeepTTL != 0 && found {
-			if until, err = expiryOf(tx, key); err != nil {
+			if until, err = tx.Expiry(key); err != nil {
 				return err
 			}
 		}
@@ -185,7 +185,7 @@ func (c *conn) setIf(keys [][]byte, value []byte, opts setOptions, at time.Time)
 			c.out.Status("OK")
 		}
 		c.changed(key)
-		return putUntil(tx, key, value, until)
+		return tx.PutExpiring(key, value, until)
 	})
 }
 
@@ -235,13 +235,13 @@ func cmdGetex(c *conn, args [][]byte) {
 			return tx.Delete(key)
 		case !at.IsZero():
 			c.changed(key)
-			return setExpiry(tx, key, at)
+			return tx.SetExpiry(key, at)
 		}
-		old, err := expiryOf(tx, key)
+		old, err := tx.Expiry(key)
 		if err != nil || old.IsZero() {
 			return err
 		}
 		c.changed(key)
-		return setExpiry(tx, key, at)
+		return tx.SetExpiry(key, at)
 	})
 }

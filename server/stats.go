@@ -20,6 +20,7 @@ type stats struct {
 	accepted, refused atomic.Int64 // connections
 	denied            atomic.Int64 // by protected mode
 	wrongPasswords    atomic.Int64
+	expired           atomic.Int64 // keys that were reclaimed
 
 	// Added at each flush.
 	commands     atomic.Int64
@@ -54,7 +55,7 @@ func (s *stats) sample() {
 }
 
 func (s *stats) reset() {
-	for _, n := range []*atomic.Int64{&s.accepted, &s.refused, &s.denied, &s.wrongPasswords, &s.commands, &s.hits, &s.misses, &s.sentBytes} {
+	for _, n := range []*atomic.Int64{&s.accepted, &s.refused, &s.denied, &s.wrongPasswords, &s.commands, &s.hits, &s.misses, &s.sentBytes, &s.expired} {
 		n.Store(0)
 	}
 }

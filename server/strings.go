@@ -243,7 +243,7 @@ func cmdAppend(c *conn, args [][]byte) {
 		}
 		c.out.Int(int64(n + len(more)))
 		c.changed(key)
-		return putUntil(tx, key, append(value, more...), at)
+		return tx.PutExpiring(key, append(value, more...), at)
 	})
 }
 
@@ -254,7 +254,7 @@ func (c *conn) readToChange(tx *store.Tx, key []byte, size int) (value []byte, a
 	if c.scratch, err = tx.AppendGet(c.scratch, key); err != nil {
 		return c.scratch, at, orAbsent(err)
 	}
-	at, err = expiryOf(tx, key)
+	at, err = tx.Expiry(key)
 	return c.scratch, at, err
 }
 
@@ -288,6 +288,6 @@ func cmdSetrange(c *conn, args [][]byte) {
 		copy(value[offset:], part)
 		c.out.Int(int64(size))
 		c.changed(key)
-		return putUntil(tx, key, value, at)
+		return tx.PutExpiring(key, value, at)
 	})
 }

@@ -128,8 +128,9 @@ func (t *tracking) announce(from *conn, keys []written) {
 	}
 }
 
-// Expired tells those who cache key that the store has reclaimed it.
+// Expired tells those who cache key that the store has reclaimed it, and counts it.
 func (s *Server) Expired(key []byte) {
+	s.stats.expired.Add(1)
 	if s.tracking.clients.Load() > 0 {
 		s.tracking.touch(nil, key)
 	}

@@ -70,7 +70,7 @@ func (c *conn) look(k *watchedKey) (err error) {
 		return orAbsent(err)
 	}
 	k.found, k.hash = true, maphash.Bytes(c.srv.watches.seed, c.scratch)
-	k.at, err = expiryOf(v, key)
+	k.at, err = v.Expiry(key)
 	return orAbsent(err)
 }
 

@@ -329,6 +329,7 @@ func (d *daemon) open() (opened bool, err error) {
 			LogBytes:     int64(d.logBytes),
 			TrapOnly:     bool(d.trapOnly),
 			Progress:     d.progress(),
+			Expired:      func(_ *store.Keyspace, key []byte) { d.srv.Expired(key) },
 		})
 		result <- err
 	}()
