@@ -157,3 +157,90 @@ func BenchmarkGetAll(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkDeleteRange deletes half of the keys of a store, those in the middle: as a range,
+// and one by one in batches of 1000. Memory "less" is a fifth of the data.
+func BenchmarkDeleteRange(b *testing.B) {
+	const keys = 2_000_000
+	for _, memory := range []struct {
+		name  string
+		bytes int64
+	}{{"all", 1 << 30}, {"less", 48 << 20}} {
+		for _, way := range []struct {
+			name string
+			run  func(db *DB, from, to int) error
+		}{{"range", deleteAsRange}, {"batches", deleteInBatches}} {
+			b.Run(memory.name+"/"+way.name, func(b *testing.B) {
+				var pages uint64
+				for b.Loop() {
+					b.StopTimer()
+					db := open(b, b.TempDir(), &Options{MemoryBudget: memory.bytes})
+					putAtRandom(b, db, keys)
+					before := db.Metrics().Flush.PagesWritten
+					b.StartTimer()
+					if err := way.run(db, keys/4, keys*3/4); err != nil {
+						b.Fatal(err)
+					}
+					if err := db.Checkpoint(context.Background()); err != nil {
+						b.Fatal(err)
+					}
+					b.StopTimer()
+					pages += db.Metrics().Flush.PagesWritten - before
+					if n := db.Len(); n != keys/2 {
+						b.Fatalf("%d keys are left", n)
+					}
+					if err := db.Close(); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+				}
+				b.ReportMetric(float64(pages)/float64(b.N), "pages/op")
+			})
+		}
+	}
+}
+
+// putAtRandom puts keys with 100 bytes each, in random order, and makes a checkpoint.
+func putAtRandom(b *testing.B, db *DB, keys int) {
+	value := make([]byte, 100)
+	var key []byte
+	var batch Batch
+	for n, i := range rand.New(rand.NewPCG(1, 2)).Perm(keys) {
+		key = benchKey(key, i)
+		if err := batch.Put(key, value); err != nil {
+			b.Fatal(err)
+		}
+		if n%1000 == 999 {
+			if _, err := db.Apply(&batch, Async); err != nil {
+				b.Fatal(err)
+			}
+			batch.Reset()
+		}
+	}
+	if err := db.Checkpoint(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func deleteAsRange(db *DB, from, to int) error {
+	_, err := db.DeleteRange(context.Background(), benchKey(nil, from), benchKey(nil, to), Sync)
+	return err
+}
+
+func deleteInBatches(db *DB, from, to int) error {
+	var key []byte
+	var batch Batch
+	for i := from; i < to; i++ {
+		key = benchKey(key, i)
+		if err := batch.Delete(key); err != nil {
+			return err
+		}
+		if batch.Len() == 1000 || i == to-1 {
+			if _, err := db.Apply(&batch, Sync); err != nil {
+				return err
+			}
+			batch.Reset()
+		}
+	}
+	return nil
+}
