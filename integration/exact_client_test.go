@@ -217,7 +217,7 @@ func (c *exactClient) step(conn *resptest.Conn) error {
 		return c.transfer(conn)
 	case n < 13:
 		return c.transferWatched(conn)
-	case n < 14:
+	case n < 14 || len(c.keys) == 0:
 		return c.ledger.sum(conn)
 	}
 	k := c.keys[c.rng.IntN(len(c.keys))]

@@ -92,10 +92,13 @@ func (c *conn) noValue(err error) (found bool) {
 // cmdMget answers an error in the place of a value that cannot be read: its
 // array may be on its way already.
 func cmdMget(c *conn, args [][]byte) {
+	start := c.out.Len()
 	c.out.Array(len(args) - 1)
 	if c.tx != nil {
 		for _, key := range args[1:] {
-			c.writeValue(key)
+			if c.writeValue(key); c.out.Len() > maxExecBytes {
+				return // and it is refused
+			}
 		}
 		return
 	}
@@ -109,7 +112,11 @@ func cmdMget(c *conn, args [][]byte) {
 		c.spill()
 		return c.err
 	})
-	if err != nil && c.err == nil {
+	switch {
+	case errors.Is(err, store.ErrTooLarge): // no value has been written
+		c.out.Truncate(start)
+		c.fail(err)
+	case err != nil && c.err == nil:
 		c.err = err // the store is closed; the array has begun
 	}
 }

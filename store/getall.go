@@ -1,6 +1,8 @@
 package store
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 
 	"faultline/store/tree"
@@ -23,15 +25,36 @@ type gathered struct {
 	err   error
 }
 
+// MaxGetAllBytes is the most bytes that the values of one GetAll may have together.
+const MaxGetAllBytes = 64 << 20
+
+// keptGather is the largest memory of a gather that is kept for the next one.
+const keptGather = 1 << 20
+
+// done keeps g for the next GetAll, unless it has become large.
+func (g *gather) done() {
+	if cap(g.mem) > keptGather {
+		g.mem = nil
+	}
+	if cap(g.values) > keptGather {
+		g.values = nil
+	}
+	gathers.Put(g)
+}
+
+// errGather is of values that are too long together.
+var errGather = fmt.Errorf("values of more than %d bytes together: %w", MaxGetAllBytes, ErrTooLarge)
+
 var gathers = sync.Pool{New: func() any { return new(gather) }}
 
 // GetAll reads the values of keys as they are at one moment, and then calls visit with
 // each in turn: with its place in keys and the value, which is valid until visit returns,
 // or with ErrNotFound or what else kept it from being read. It returns the first error
-// of visit, which ends it, or ErrClosed. All values are in memory at once.
+// of visit, which ends it, or ErrClosed. All values are in memory at once: with more than
+// MaxGetAllBytes it calls visit for none, and the error wraps ErrTooLarge.
 func (ks *Keyspace) GetAll(keys [][]byte, visit func(i int, value []byte, err error) error) error {
 	g := gathers.Get().(*gather)
-	defer gathers.Put(g)
+	defer g.done()
 	db := ks.db
 	for {
 		if db.closed.Load() {
@@ -42,7 +65,9 @@ func (ks *Keyspace) GetAll(keys [][]byte, visit func(i int, value []byte, err er
 		if err != nil {
 			return err
 		}
-		g.look(db, ks.slot, gen, keys)
+		if !g.look(db, ks.slot, gen, keys) {
+			return errGather
+		}
 		same := g.readLong(db)
 		if db.closed.Load() {
 			return ErrClosed
@@ -67,8 +92,9 @@ func (ks *Keyspace) GetAll(keys [][]byte, visit func(i int, value []byte, err er
 	return nil
 }
 
-// look reads what the tree has for keys of a keyspace, while nobody writes to them.
-func (g *gather) look(db *DB, slot, gen byte, keys [][]byte) {
+// look reads what the tree has for keys of a keyspace, while nobody writes to them. It
+// returns false if that is too much.
+func (g *gather) look(db *DB, slot, gen byte, keys [][]byte) (fits bool) {
 	g.stripes, g.parts, g.mem = g.stripes[:0], g.parts[:0], g.mem[:0]
 	for _, key := range keys {
 		g.stripes = append(g.stripes, stripeOf(db.hash(key)))
@@ -76,6 +102,7 @@ func (g *gather) look(db *DB, slot, gen byte, keys [][]byte) {
 	g.stripes = sorted(g.stripes)
 	db.lock(g.stripes)
 	defer db.unlock(g.stripes)
+	long := 0 // bytes of long values
 	for _, key := range keys {
 		var p gathered
 		from := len(g.mem)
@@ -90,7 +117,16 @@ func (g *gather) look(db *DB, slot, gen byte, keys [][]byte) {
 			p.err = ErrNotFound
 		}
 		g.parts = append(g.parts, p)
+		if p.found == tree.Long {
+			r, _ := db.parseRef(p.cell.of(g.mem)) // readLong says what is wrong with it
+			long += r.Bytes
+		}
+		if len(g.mem)+long > MaxGetAllBytes {
+			return false
+		}
 	}
+	g.values = slices.Grow(g.values[:0], long)
+	return true
 }
 
 // readLong reads the long values, without a lock. same is false if one of them could not

@@ -647,3 +647,33 @@ func TestModifyPlaces(t *testing.T) {
 		t.Errorf("%d keys, want %d", n, 3*maxOpen)
 	}
 }
+
+// TestGetAllTooMuch asks for values that are too long together, short ones and long ones:
+// nothing is visited, and nothing read that would not fit.
+func TestGetAllTooMuch(t *testing.T) {
+	db := open(t, t.TempDir(), smallOptions(false))
+	for _, bytes := range []int{3000, 1 << 20} {
+		if err := db.Put([]byte("key"), make([]byte, bytes), Deferred); err != nil {
+			t.Fatal(err)
+		}
+		keys := slices.Repeat([][]byte{[]byte("key")}, MaxGetAllBytes/bytes+1)
+		err := db.GetAll(keys, func(int, []byte, error) error {
+			t.Fatal("visited")
+			return nil
+		})
+		if !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%d values of %d bytes: %v", len(keys), bytes, err)
+		}
+		visits := 0
+		err = db.GetAll(keys[:100], func(_ int, value []byte, err error) error {
+			visits++
+			if len(value) != bytes {
+				t.Fatalf("%d bytes", len(value))
+			}
+			return err
+		})
+		if visits != 100 || err != nil {
+			t.Errorf("%d visits, %v", visits, err)
+		}
+	}
+}
