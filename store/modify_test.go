@@ -665,14 +665,14 @@ func TestGetAllTooMuch(t *testing.T) {
 			t.Errorf("%d values of %d bytes: %v", len(keys), bytes, err)
 		}
 		visits := 0
-		err = db.GetAll(keys[:100], func(_ int, value []byte, err error) error {
+		err = db.GetAll(keys[:50], func(_ int, value []byte, err error) error {
 			visits++
 			if len(value) != bytes {
 				t.Fatalf("%d bytes", len(value))
 			}
 			return err
 		})
-		if visits != 100 || err != nil {
+		if visits != 50 || err != nil {
 			t.Errorf("%d visits, %v", visits, err)
 		}
 	}
