@@ -21,6 +21,9 @@ func (db *DB) Compact(ctx context.Context) error {
 	if err := db.writable(); err != nil {
 		return err
 	}
+	if err := db.sweep(ctx); err != nil {
+		return db.orClosed(err)
+	}
 	m := db.tree.NewMover()
 	if err := db.moveValues(ctx, m.Limit()); err != nil {
 		return err
@@ -162,6 +165,9 @@ func (db *DB) putMoved(ctx context.Context, key, ref []byte, v *longValue) error
 	defer db.flusher.End(grant, uint64(stripe[0]))
 	db.lock(stripe)
 	defer db.unlock(stripe)
+	if db.tree.Gen(key[0]) != key[1] {
+		return nil // the sweeper has no lock for it
+	}
 	expiry, same, err := db.hasRef(key, ref)
 	if err != nil || !same {
 		return err

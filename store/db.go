@@ -33,10 +33,11 @@ type DB struct {
 	claims  [stripes]sync.Mutex // of the keys that calls of Modify name
 	wide    atomic.Int64        // commits of several writes that are being made
 
-	open   openValues // long ones that are being written
-	spaces spaces
-	clock  clock
-	reaper reaper
+	open    openValues // long ones that are being written
+	spaces  spaces
+	clock   clock
+	reaper  reaper
+	sweeper sweeper
 
 	super     superblock    // as last written; changed with the gate closed
 	cutLSN    atomic.Uint64 // of the last round that began
@@ -247,6 +248,7 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.reaper.end()
+	db.sweeper.end()
 	db.merger.end()
 	_ = db.merge(context.Background())                    // what it leaves, the log has
 	_ = db.flusher.Exclusive(func() error { return nil }) // operations under way have ended
@@ -257,6 +259,7 @@ func (db *DB) Close() error {
 func (db *DB) release() error {
 	var errs []error
 	db.reaper.end()
+	db.sweeper.end()
 	db.merger.end()
 	if db.flusher != nil {
 		errs = append(errs, db.flusher.Close(context.Background()))

@@ -58,6 +58,7 @@ func (db *DB) recover() error {
 		return err
 	}
 	db.reaper.start(db)
+	db.sweeper.start(db)
 	return nil
 }
 

@@ -203,6 +203,9 @@ func (db *DB) renew(ctx context.Context, ks *Keyspace, drop bool) (lsn LSN, err 
 	if err := db.writable(); err != nil {
 		return 0, err
 	}
+	if err := db.turn(ctx, ks.slot, db.tree.Gen(ks.slot)); err != nil {
+		return 0, err
+	}
 	if err := db.reserveLog(ctx, renewalBytes, true); err != nil {
 		return 0, err
 	}
@@ -230,6 +233,9 @@ func (db *DB) renew(ctx context.Context, ks *Keyspace, drop bool) (lsn LSN, err 
 		ks.now.Store(now)
 		return nil
 	})
+	if err == nil {
+		db.sweeper.wake()
+	}
 	return lsn, err
 }
 
