@@ -89,6 +89,6 @@ func (r *result) verify(ctx context.Context, bar progress, o *checkOptions) (err
 	if err != nil {
 		return fmt.Errorf("check %s: %w", r.Dir, err)
 	}
-	r.Verify = &v
+	r.Verify, r.Spaces = &v, db.Metrics().Spaces
 	return nil
 }

@@ -77,7 +77,7 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// makeStores makes good/, a store of 1000 keys, bad/, the same with all pages damaged
+// makeStores makes good/, a store of 1000 keys and 3 in a keyspace, bad/, the same with all pages damaged
 // but the superblock, and norounds/, the same with an empty file rounds.
 func makeStores(workDir string) error {
 	for _, name := range []string{"good", "bad", "norounds"} {
@@ -89,6 +89,16 @@ func makeStores(workDir string) error {
 		var b store.Batch
 		for i := range 1000 {
 			if err := b.Put(fmt.Appendf(nil, "key%04d", i), make([]byte, 100)); err != nil {
+				return err
+			}
+		}
+		ks, err := db.Keyspace("a b")
+		if err != nil {
+			return err
+		}
+		b.Use(ks)
+		for _, key := range []string{"x", "y", "z"} {
+			if err := b.Put([]byte(key), nil); err != nil {
 				return err
 			}
 		}

@@ -26,7 +26,6 @@ func run(args []string, stdout, stderr io.Writer) (status int) {
 		Short:             "A persistent, ordered key-value server that Redis clients can talk to",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	started := false // so the command line is right
 	for _, cmd := range []*cobra.Command{newServe(stderr), newCheck(), newDoctor(), newConfigCommand(), newVersion()} {

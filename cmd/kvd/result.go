@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -17,6 +18,7 @@ type result struct {
 	Dir    string
 	Scrub  store.ScrubReport
 	Verify *store.Report
+	Spaces []store.KeyspaceMetrics
 }
 
 func (r *result) print(w io.Writer) error {
@@ -35,6 +37,9 @@ func (r *result) print(w io.Writer) error {
 			count(v.Pages), count(v.Leaves), count(v.Inner), count(v.Free))
 		fmt.Fprintf(out, "height\t%d\n", v.Height)
 		fmt.Fprintf(out, "keys\t%s, in order\n", count(v.Keys))
+		for _, ks := range r.Spaces {
+			fmt.Fprintf(out, "keyspace\t%s: %s keys\n", showName(ks.Name), count(ks.Keys))
+		}
 		fmt.Fprintf(out, "journal\t%s pages restored in memory\n", count(uint64(v.Recovered)))
 		fmt.Fprintf(out, "log\t%s records replayed in memory, %s\n", count(v.LogRecords), humanize.IBytes(v.LogBytes))
 		if v.Audited {
@@ -74,6 +79,14 @@ func (r *result) printJSON(w io.Writer) error {
 		LogBytes   uint64 `json:"log_bytes"`
 		Audited    bool   `json:"audited"`
 	}
+	type keyspace struct {
+		Name string `json:"name"`
+		Keys uint64 `json:"keys"`
+	}
+	spaces := make([]keyspace, len(r.Spaces))
+	for i, ks := range r.Spaces {
+		spaces[i] = keyspace{ks.Name, ks.Keys}
+	}
 	var verified *tree
 	if v := r.Verify; v != nil {
 		verified = &tree{v.Pages, v.Leaves, v.Inner, v.Free, v.Height, v.Keys, v.Recovered, v.LogRecords, v.LogBytes, v.Audited}
@@ -81,19 +94,31 @@ func (r *result) printJSON(w io.Writer) error {
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
 	return out.Encode(struct {
-		OK         bool     `json:"ok"`
-		Dir        string   `json:"dir"`
-		Pages      uint64   `json:"scrubbed_pages"`
-		LogRecords uint64   `json:"scrubbed_log_records"`
-		Bytes      int64    `json:"scrubbed_bytes"`
-		Seconds    float64  `json:"scrub_seconds"`
-		Damaged    uint64   `json:"damaged"`
-		Damages    []damage `json:"damages"`
-		Tree       *tree    `json:"tree"`
+		OK         bool       `json:"ok"`
+		Dir        string     `json:"dir"`
+		Pages      uint64     `json:"scrubbed_pages"`
+		LogRecords uint64     `json:"scrubbed_log_records"`
+		Bytes      int64      `json:"scrubbed_bytes"`
+		Seconds    float64    `json:"scrub_seconds"`
+		Damaged    uint64     `json:"damaged"`
+		Damages    []damage   `json:"damages"`
+		Tree       *tree      `json:"tree"`
+		Keyspaces  []keyspace `json:"keyspaces"`
 	}{
 		r.Scrub.Damaged == 0, r.Dir, r.Scrub.Pages, r.Scrub.LogRecords, r.Scrub.Bytes, r.Scrub.Elapsed.Seconds(),
-		r.Scrub.Damaged, damages, verified,
+		r.Scrub.Damaged, damages, verified, spaces,
 	})
+}
+
+// showName quotes a name that is not plain; that of the default keyspace is empty.
+func showName(name string) string {
+	if name == "" {
+		return "default"
+	}
+	if q := strconv.Quote(name); q != `"`+name+`"` || name == "default" {
+		return q
+	}
+	return name
 }
 
 func places(n uint64) string {

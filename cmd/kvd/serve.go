@@ -258,6 +258,9 @@ func (d *daemon) serveAdmin() {
 		h.ErrorLog = slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)
 		go h.Serve(l)
 		d.log.Info("admin", "url", "http://"+l.Addr().String())
+		if !isLocal(l) {
+			d.log.Warn("whoever reaches this address can read metrics and take profiles", "addr", l.Addr())
+		}
 	}
 }
 

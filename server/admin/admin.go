@@ -52,17 +52,29 @@ func registry(srv *server.Server, version string) *prometheus.Registry {
 	return r
 }
 
-// byAddress refuses requests that name a host which some name server resolves.
+// byAddress refuses requests to a loopback address that name a host which some name
+// server resolves.
 func byAddress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = r.Host
-		}
-		if host != "localhost" && net.ParseIP(host) == nil {
+		if isLoopback(r) && !isAddress(r.Host) {
 			http.Error(w, "ask for an address, or for localhost", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// isLoopback tells whether a request came to a loopback address. One of which that is
+// not known did.
+func isLoopback(r *http.Request) bool {
+	at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return !ok || at.IP.IsLoopback()
+}
+
+func isAddress(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	return host == "localhost" || net.ParseIP(host) != nil
 }

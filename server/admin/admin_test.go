@@ -70,6 +70,14 @@ func TestHost(t *testing.T) {
 		if got, _ := get(h, host, "/healthz"); got != want {
 			t.Errorf("host %q: %d, want %d", host, got, want)
 		}
+		// Whoever reaches another address needs no trick.
+		r := httptest.NewRequest("GET", "/healthz", nil)
+		at := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, at)))
+		if w.Code != 200 {
+			t.Errorf("host %q at %v: %d", host, at, w.Code)
+		}
 	}
 }
 

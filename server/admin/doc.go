@@ -7,7 +7,8 @@
 //	               recovers, or it has stopped itself
 //	/debug/pprof/  profiles of Go
 //
-// There is no password: it is for a loopback address. A web page that a browser on this
-// machine has opened could ask under a name that resolves to that address; such a
-// request names a host that is neither an address nor localhost, and is refused.
+// There is no password: it is for a loopback address, or for a network in which nobody
+// does harm. A web page that a browser on this machine has opened could ask under a name
+// that resolves to the loopback address; such a request names a host that is neither an
+// address nor localhost, and is refused.
 package admin
