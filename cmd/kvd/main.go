@@ -22,10 +22,10 @@ const (
 // on stderr, whatever its origin.
 func run(args []string, stdout, stderr io.Writer) (status int) {
 	root := &cobra.Command{
-		Use:               "kvd",
-		Short:             "A persistent, ordered key-value server that Redis clients can talk to",
-		SilenceErrors:     true,
-		SilenceUsage:      true,
+		Use:           "kvd",
+		Short:         "A persistent, ordered key-value server that Redis clients can talk to",
+		SilenceErrors: true,
+		SilenceUsage:  true,
 	}
 	started := false // so the command line is right
 	for _, cmd := range []*cobra.Command{newServe(stderr), newCheck(), newDoctor(), newConfigCommand(), newVersion()} {

@@ -38,7 +38,7 @@ func (r *result) print(w io.Writer) error {
 		fmt.Fprintf(out, "height\t%d\n", v.Height)
 		fmt.Fprintf(out, "keys\t%s, in order\n", count(v.Keys))
 		for _, ks := range r.Spaces {
-			fmt.Fprintf(out, "keyspace\t%s: %s keys\n", showName(ks.Name), count(ks.Keys))
+			fmt.Fprintf(out, "keyspace\t%s: %s keys, %s of them expire\n", showName(ks.Name), count(ks.Keys), count(ks.Expiring))
 		}
 		fmt.Fprintf(out, "journal\t%s pages restored in memory\n", count(uint64(v.Recovered)))
 		fmt.Fprintf(out, "log\t%s records replayed in memory, %s\n", count(v.LogRecords), humanize.IBytes(v.LogBytes))
@@ -80,12 +80,13 @@ func (r *result) printJSON(w io.Writer) error {
 		Audited    bool   `json:"audited"`
 	}
 	type keyspace struct {
-		Name string `json:"name"`
-		Keys uint64 `json:"keys"`
+		Name     string `json:"name"`
+		Keys     uint64 `json:"keys"`
+		Expiring uint64 `json:"expiring"`
 	}
 	spaces := make([]keyspace, len(r.Spaces))
 	for i, ks := range r.Spaces {
-		spaces[i] = keyspace{ks.Name, ks.Keys}
+		spaces[i] = keyspace{ks.Name, ks.Keys, ks.Expiring}
 	}
 	var verified *tree
 	if v := r.Verify; v != nil {

@@ -147,13 +147,13 @@ func TestPromtool(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, cmd := range [][]string{{"SET", "a", "b"}, {"GET", "a"}, {"GET"}, {"CONFIG", "GET", "dir"}} {
+	for _, cmd := range [][]string{{"SET", "a", "b"}, {"SET", "c", "d", "EX", "100"}, {"GET", "a"}, {"GET"}, {"CONFIG", "GET", "dir"}} {
 		c.Do(cmd...)
 	}
 	_, body := get(New(srv, `v1 "x"`).Handler, "localhost", "/metrics")
 	for _, line := range []string{
-		`kvd_command_calls_total{command="set"} 1`, `kvd_command_calls_total{command="config|get"} 1`,
-		`kvd_command_rejected_total{command="get"} 1`, `kvd_keys{keyspace=""} 1`, "kvd_connected_clients 1", "kvd_connections_total 1",
+		`kvd_command_calls_total{command="set"} 2`, `kvd_command_calls_total{command="config|get"} 1`,
+		`kvd_command_rejected_total{command="get"} 1`, `kvd_keys{keyspace=""} 2`, `kvd_keys_expiring{keyspace=""} 1`, "kvd_connected_clients 1", "kvd_connections_total 1",
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {
 			t.Errorf("no line %q in\n%s", line, body)

@@ -113,7 +113,8 @@ type collector struct {
 	srv   *server.Server
 	store []*prometheus.Desc // of storeMetrics
 
-	up, stopped, loaded, loading, keys          *prometheus.Desc
+	up, stopped, loaded, loading                *prometheus.Desc
+	keys, expiring                              *prometheus.Desc
 	clients, maxClients, accepted, refused      *prometheus.Desc
 	commands, calls, failed, rejected, duration *prometheus.Desc
 }
@@ -129,7 +130,8 @@ func newCollector(srv *server.Server) *collector {
 		loaded:  desc("kvd_loading_done_bytes", "Bytes of the log that the recovery has read."),
 		loading: desc("kvd_loading_bytes", "Bytes of the log that the recovery has to read."),
 
-		keys: desc("kvd_keys", "Keys, without those that are new beside leaves that are not in memory.", "keyspace"),
+		keys:     desc("kvd_keys", "Keys, without those that are new beside leaves that are not in memory.", "keyspace"),
+		expiring: desc("kvd_keys_expiring", "Keys that expire.", "keyspace"),
 
 		clients:    desc("kvd_connected_clients", "Clients."),
 		maxClients: desc("kvd_max_clients", "The most clients at once."),
@@ -178,6 +180,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 	for _, ks := range m.Spaces {
 		send(c.keys, gauge, float64(ks.Keys), ks.Name)
+		send(c.expiring, gauge, float64(ks.Expiring), ks.Name)
 	}
 	for i := range storeMetrics {
 		send(c.store[i], storeMetrics[i].kind, storeMetrics[i].value(&m))
