@@ -124,6 +124,27 @@ func ExampleKeyspace_Update() {
 	// Output: 3 <nil>
 }
 
+// A lock that ends by itself.
+func ExampleKeyspace_PutIfAbsent() {
+	db := open("5")
+	defer db.Close()
+	lock := func(who string) bool {
+		ok, err := db.PutIfAbsent([]byte("lock"), []byte(who), kv.Async)
+		if err != nil {
+			log.Fatal(err)
+		}
+		return ok
+	}
+	fmt.Println(lock("ann"), lock("bob"))
+	found, err := db.Expire([]byte("lock"), time.Now().Add(-time.Second), kv.Async)
+	fmt.Println(found, err)
+	fmt.Println(lock("bob"))
+	// Output:
+	// true false
+	// true <nil>
+	// true
+}
+
 // Raw has the commands that this package has no method for.
 func ExampleKeyspace_Raw() {
 	db := open("6")

@@ -17,6 +17,7 @@ import (
 
 	"faultline/client"
 	"faultline/kv"
+	"faultline/kv/kvtest"
 	"faultline/server"
 )
 
@@ -42,6 +43,15 @@ func daemonFor(t *testing.T, o server.Options) *daemon {
 	}
 	t.Cleanup(d.stop)
 	return d
+}
+
+// TestConformance runs the tests of package kv on a client.
+func TestConformance(t *testing.T) {
+	db, err := client.Open(t.Context(), daemonFor(t, server.Options{}).url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kvtest.Run(t, db)
 }
 
 // TestCache reads from memory what the server has said nothing about, and sees what it

@@ -33,6 +33,8 @@ var arrows = map[string][]string{
 	"kv":                   nil,
 	"kv/kvtest":            {"internal/campaign", "kv"},
 	"client":               {"kv"},
+	"examples/quickstart":  {"kv", "store"},
+	"examples/remote":      {"client", "kv"},
 	"internal/machine":     nil,
 	"internal/memdisk":     {"internal/disk"},
 	"internal/mutant":      nil,
