@@ -186,12 +186,9 @@ const denied = "-DENIED Redis is running in protected mode because protected mod
 	"NOTE: You only need to do one of the above things in order for the server to start accepting connections " +
 	"from the outside.\r\n"
 
-// SetProtected turns protected mode on or off, for those who connect from now on.
-func (s *Server) SetProtected(on bool) { s.unprotected.Store(!on) }
-
 // denies tells whether protected mode refuses a client from there.
 func (s *Server) denies(from net.Addr) bool {
-	if s.unprotected.Load() || s.secret.Load() != nil {
+	if s.conf.protected.Load() == 0 || s.secret.Load() != nil {
 		return false
 	}
 	tcp, ok := from.(*net.TCPAddr)

@@ -261,9 +261,9 @@ func TestProtected(t *testing.T) {
 	expect(t, c, strings.TrimSuffix(denied, "\r\n"))
 	expectEnd(t, c)
 
-	srv.SetProtected(false)
+	srv.conf.protected.Store(0)
 	do(t, dial(t, addr), "PING")
-	srv.SetProtected(true)
+	srv.conf.protected.Store(1)
 	secret := NewSecret([]byte("secret"))
 	srv.SetSecret(&secret)
 	do(t, dial(t, addr), "AUTH", "secret")
@@ -301,7 +301,7 @@ func TestTLS(t *testing.T) {
 	do(t, c, "CLIENT", "TRACKING", "ON")
 	for range 20 {
 		replies(t, c, "GET a")
-		srv.Expired([]byte("a"))
+		srv.Expired(nil, []byte("a"))
 		expect(t, c, `>["invalidate" ["a"]]`)
 	}
 	if _, err := connect(near, tls.VersionTLS12); err == nil {

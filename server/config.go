@@ -39,6 +39,7 @@ type settings struct {
 	slowMicros   atomic.Int64 // slowlog-log-slower-than; negative = never
 	slowEntries  atomic.Int64 // slowlog-max-len
 	trackedKeys  atomic.Int64 // tracking-table-max-keys; 0 = no bound
+	protected    atomic.Int64 // protected-mode; 1 = yes
 }
 
 func (c *settings) init(o *Options) {
@@ -47,6 +48,9 @@ func (c *settings) init(o *Options) {
 	c.bulkBytes.Store(int64(o.Limits.BulkBytes))
 	c.commandBytes.Store(int64(o.Limits.CommandBytes))
 	c.idleSeconds.Store(int64(o.Timeout / time.Second))
+	if !o.Unprotected {
+		c.protected.Store(1)
+	}
 	c.slowMicros.Store(10_000)
 	c.slowEntries.Store(128)
 	c.trackedKeys.Store(1_000_000)
@@ -75,12 +79,15 @@ func (s *Server) parameters() []parameter {
 	return []parameter{
 		choice("appendfsync", &c.fsync, fsyncNames, []string{"everysec", "always", "no"}),
 		constant("appendonly", "yes"),
+		constant("client-output-buffer-limit", s.opts.OutputLimit.String()),
 		size("client-query-buffer-limit", &c.commandBytes, 1<<20),
 		constant("databases", strconv.Itoa(s.opts.Databases)),
 		constant("dir", s.opts.Dir),
 		number("maxclients", &c.maxClients, 1, math.MaxUint32),
+		constant("maxmemory-clients", strconv.FormatInt(s.memory.most, 10)),
 		constant("maxmemory", strconv.FormatInt(s.opts.MemoryBytes, 10)),
 		constant("maxmemory-policy", "noeviction"),
+		choice("protected-mode", &c.protected, yesNo, yesNo),
 		size("proto-max-bulk-len", &c.bulkBytes, 1<<20),
 		constant("save", ""),
 		number("slowlog-log-slower-than", &c.slowMicros, -1, math.MaxInt64),
@@ -89,6 +96,8 @@ func (s *Server) parameters() []parameter {
 		number("tracking-table-max-keys", &c.trackedKeys, 0, math.MaxInt64),
 	}
 }
+
+var yesNo = []string{"no", "yes"}
 
 func constant(name, value string) parameter {
 	return parameter{name: name, get: func() string { return value }}

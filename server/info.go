@@ -92,6 +92,7 @@ func (s *Server) infoClients(add func(string, any)) {
 	add("cluster_connections", 0)
 	add("maxclients", s.conf.maxClients.Load())
 	add("blocked_clients", 0)
+	add("tracking_clients", s.tracking.clients.Load())
 	add("watching_keys", s.watches.n.Load())
 }
 
@@ -176,6 +177,10 @@ func (s *Server) infoStats(add func(string, any)) {
 	add("rejected_connections", s.stats.refused.Load())
 	add("expired_keys", s.stats.expired.Load())
 	add("evicted_keys", 0)
+	add("evicted_clients", s.memory.evicted.Load())
+	add("tracking_total_keys", s.tracking.keys.Load())
+	add("acl_access_denied_auth", s.stats.wrongPasswords.Load())
+	add("protected_mode_denied", s.stats.denied.Load())
 	add("keyspace_hits", s.stats.hits.Load())
 	add("keyspace_misses", s.stats.misses.Load())
 	add("pubsub_channels", 0)

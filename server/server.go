@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -66,6 +67,11 @@ type OutputLimit struct {
 	SoftFor   time.Duration // whole seconds in Redis
 }
 
+// String is the form of the limit in redis.conf.
+func (l OutputLimit) String() string {
+	return fmt.Sprintf("normal %d %d %d", l.HardBytes, l.SoftBytes, int64(l.SoftFor.Seconds()))
+}
+
 func (o *Options) setDefaults() {
 	if o.ClientMemory == 0 {
 		o.ClientMemory = 1 << 30
@@ -119,13 +125,12 @@ type Server struct {
 
 	pause atomic.Pointer[pause] // CLIENT PAUSE
 
-	unprotected atomic.Bool  // no protected mode
-	failures    failures     // of AUTH
-	strangers   atomic.Int64 // connections without the password
-	handshakes  atomic.Int64 // under way
-	memory      memory
-	tracking    tracking
-	slow        slowlog
+	failures   failures     // of AUTH
+	strangers  atomic.Int64 // connections without the password
+	handshakes atomic.Int64 // under way
+	memory     memory
+	tracking   tracking
+	slow       slowlog
 
 	stopped atomic.Bool // some command met store.ErrStopped; it is logged once
 
@@ -161,7 +166,6 @@ func New(db Store, o Options) *Server {
 	s.watches.init()
 	s.tracking.init(&s.conf.trackedKeys)
 	s.slow.micros, s.slow.most = &s.conf.slowMicros, &s.conf.slowEntries
-	s.unprotected.Store(o.Unprotected)
 	s.failures.sources = make(map[netip.Addr]time.Time)
 	s.memory.most = o.ClientMemory
 	s.saves.last.Store(s.started.Unix())

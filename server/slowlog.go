@@ -8,13 +8,9 @@ import (
 	"time"
 )
 
-// slowlogCommands are SLOWLOG, and LATENCY, which is there for tools that ask: nothing is
-// sampled, as in a Redis with the default configuration.
+// slowlogCommands are about the slow log.
 func slowlogCommands() []*command {
-	const (
-		log = flagAdmin | flagLoading | flagStale
-		sub = log | flagNoscript
-	)
+	const log = flagAdmin | flagLoading | flagStale
 	return []*command{
 		{name: "slowlog", arity: -2, since: "2.2.12",
 			summary: "A container for slow log commands", subs: []*command{
@@ -24,15 +20,6 @@ func slowlogCommands() []*command {
 					summary: "Count the entries of the slow log", run: cmdSlowlogLen},
 				{name: "reset", arity: 2, flags: log, since: "2.2.12",
 					summary: "Forget the entries of the slow log", run: cmdSlowlogReset},
-			}},
-		{name: "latency", arity: -2, since: "2.8.13",
-			summary: "A container for latency commands, which have nothing to show", subs: []*command{
-				{name: "history", arity: 3, flags: sub, since: "2.8.13", args: "event",
-					summary: "Get the samples of an event: none", run: cmdNothing},
-				{name: "latest", arity: 2, flags: sub, since: "2.8.13",
-					summary: "Get the latest samples: none", run: cmdNothing},
-				{name: "reset", arity: -2, flags: sub, since: "2.8.13", args: "[event [event ...]]",
-					summary: "Forget the samples", run: cmdLatencyReset},
 			}},
 	}
 }
@@ -170,6 +157,3 @@ func cmdSlowlogReset(c *conn, _ [][]byte) {
 	l.mu.entries = nil
 	c.out.Status("OK")
 }
-
-func cmdNothing(c *conn, _ [][]byte)      { c.out.Array(0) }
-func cmdLatencyReset(c *conn, _ [][]byte) { c.out.Int(0) }

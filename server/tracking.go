@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"faultline/store"
 )
 
 // tracking says which connections are to be told that a key has changed: CLIENT
@@ -128,8 +130,9 @@ func (t *tracking) announce(from *conn, keys []written) {
 	}
 }
 
-// Expired tells those who cache key that the store has reclaimed it, and counts it.
-func (s *Server) Expired(key []byte) {
+// Expired tells those who cache key that the store has reclaimed it, and counts it. It is
+// store.Options.Expired.
+func (s *Server) Expired(_ *store.Keyspace, key []byte) {
 	s.stats.expired.Add(1)
 	if s.tracking.clients.Load() > 0 {
 		s.tracking.touch(nil, key)

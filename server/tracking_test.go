@@ -245,6 +245,6 @@ func TestExpired(t *testing.T) {
 	srv, addr := start(t, openStore(t), Options{})
 	c := three(t, addr, "CLIENT TRACKING ON")
 	replies(t, c, "GET a")
-	srv.Expired([]byte("a"))
+	srv.Expired(nil, []byte("a"))
 	expect(t, c, `>["invalidate" ["a"]]`)
 }

@@ -301,6 +301,12 @@ func (d *daemon) options() server.Options {
 		MaxClients:  d.maxClients,
 		Databases:   d.databases,
 		Secret:      d.secret,
+		Unprotected: !bool(d.protectedMode),
+
+		ClientMemory: int64(d.clientMemory),
+		OutputLimit:  server.OutputLimit(d.outputLimit),
+		Timeout:      time.Duration(d.timeout),
+
 		Log:         d.log,
 		Version:     version(),
 		Dir:         string(d.dir),
@@ -332,7 +338,7 @@ func (d *daemon) open() (opened bool, err error) {
 			LogBytes:     int64(d.logBytes),
 			TrapOnly:     bool(d.trapOnly),
 			Progress:     d.progress(),
-			Expired:      func(_ *store.Keyspace, key []byte) { d.srv.Expired(key) },
+			Expired:      d.srv.Expired,
 		})
 		result <- err
 	}()

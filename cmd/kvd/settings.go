@@ -35,6 +35,9 @@ type config struct {
 
 	maxBulk        size
 	queryBuffer    size
+	clientMemory   size
+	outputLimit    outputLimit
+	timeout        seconds
 	admin          addresses
 	logLevel       string
 	logFormat      string
@@ -84,8 +87,9 @@ func newConfig() *config {
 		tcpKeepalive:   seconds(300 * time.Second),
 		protectedMode:  true,
 		tlsAuthClients: "yes",
-		maxBulk:        1 << 20,
-		queryBuffer:    64 << 20,
+		maxBulk:        512 << 20,
+		queryBuffer:    1 << 30,
+		clientMemory:   1 << 30,
 		admin:          addresses{defaultAdmin},
 		logLevel:       "info",
 		logFormat:      "text",
@@ -120,7 +124,7 @@ func (c *config) groups() []group {
 			{"tcp-keepalive", &c.tcpKeepalive, "how often a silent client is asked whether it is still there; 0 is never", ""},
 		}},
 		{"Security", []setting{
-			{"protected-mode", &c.protectedMode, "do not start on an address that other machines reach, without a password or certificates of clients", ""},
+			{"protected-mode", &c.protectedMode, "serve no other machines without a password or certificates of clients: do not start on an address that they reach", ""},
 			{"requirepass-file", &c.requirePassFile, "file with the password of clients, which others must not be able to read; SIGHUP reads it again", "no password"},
 			{"tls-port", port(&c.tlsPort), "TCP port for TLS 1.3; 0 is none", ""},
 			{"tls-listen", &c.tlsListen, "addresses with ports for TLS, in place of bind and tls-port", "bind and tls-port"},
@@ -136,6 +140,9 @@ func (c *config) groups() []group {
 		{"Limits", []setting{
 			{"proto-max-bulk-len", &c.maxBulk, "longest argument of a command", ""},
 			{"client-query-buffer-limit", &c.queryBuffer, "most bytes of one command", ""},
+			{"maxmemory-clients", &c.clientMemory, "most bytes of the buffers of all clients together; the client with the largest is ended when they are more", ""},
+			{"client-output-buffer-limit", &c.outputLimit, "most bytes of replies that wait for one client: a hard limit, a soft limit, and for how many seconds the soft one may be passed; 0 is no limit", ""},
+			{"timeout", &c.timeout, "how long a client may send nothing; 0 is for ever", ""},
 		}},
 		{"Operation", []setting{
 			{"admin", &c.admin, "addresses of the HTTP server for /metrics, /healthz, /readyz and /debug/pprof; empty is none", "none"},

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"faultline/server"
 )
 
 // The kinds of values that settings have. Each is a pflag.Value, so that one Set reads
@@ -215,3 +217,32 @@ func (v *mode) Set(s string) error {
 
 func (v *mode) String() string { return strconv.FormatUint(uint64(*v), 8) }
 func (v *mode) Type() string   { return "octal" }
+
+// An outputLimit is client-output-buffer-limit of normal clients, as in redis.conf:
+// 256mb 64mb 60, with the word normal in front or without.
+type outputLimit server.OutputLimit
+
+func (v *outputLimit) Set(s string) error {
+	list := words(s)
+	if len(list) > 0 && list[0] == "normal" {
+		list = list[1:]
+	}
+	if len(list) != 3 {
+		return fmt.Errorf("not a hard limit, a soft limit and seconds, such as 256MiB 64MiB 60")
+	}
+	var hard, soft size
+	var after seconds
+	for i, to := range []interface{ Set(string) error }{&hard, &soft, &after} {
+		if err := to.Set(list[i]); err != nil {
+			return fmt.Errorf("%s: %w", list[i], err)
+		}
+	}
+	*v = outputLimit{HardBytes: int64(hard), SoftBytes: int64(soft), SoftFor: time.Duration(after)}
+	return nil
+}
+
+func (v *outputLimit) String() string {
+	return strings.TrimPrefix(server.OutputLimit(*v).String(), "normal ")
+}
+
+func (v *outputLimit) Type() string { return "limits" }
