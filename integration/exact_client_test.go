@@ -217,7 +217,7 @@ func (c *exactClient) step(conn *resptest.Conn) error {
 		return c.transfer(conn)
 	case n < 13:
 		return c.transferWatched(conn)
-	case n < 14 || len(c.keys) == 0:
+	case n < 14:
 		return c.ledger.sum(conn)
 	}
 	k := c.keys[c.rng.IntN(len(c.keys))]
@@ -235,8 +235,12 @@ func (c *exactClient) verify(conn *resptest.Conn) error {
 		}
 	}
 	for _, k := range c.keys {
-		if err := k.verify(conn); err != nil {
+		gone, err := k.verify(conn)
+		if err != nil {
 			return err
+		}
+		if gone {
+			c.ledger.expired++
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"testing"
 	"time"
 
 	"faultline/server/resp/resptest"
@@ -24,6 +25,10 @@ type keyState struct {
 	value  string
 	lo, hi int64 // when it expires lies between these; 0: never
 }
+
+// shortLife is how many milliseconds a key lives at most that is not there for good: some
+// expire in one life of the server, some while it is down.
+const shortLife = 100
 
 func newExpiringKey(key string) *expiringKey { return &expiringKey{key: key} }
 
@@ -51,13 +56,13 @@ func (k *expiringKey) step(conn *resptest.Conn, rng *rand.Rand, l *exactLedger) 
 	case 0:
 		return k.set(conn, 0)
 	case 1, 2:
-		return k.set(conn, 1+rng.Int64N(300))
+		return k.set(conn, 1+rng.Int64N(shortLife))
 	case 3:
 		return k.set(conn, time.Hour.Milliseconds())
 	case 4:
-		return k.setAt(conn, nowMs()+1+rng.Int64N(300))
+		return k.setAt(conn, nowMs()+1+rng.Int64N(shortLife))
 	case 5:
-		return k.renew(conn, 1+rng.Int64N(300), "GETEX", k.key, "PX")
+		return k.renew(conn, 1+rng.Int64N(shortLife), "GETEX", k.key, "PX")
 	case 6:
 		return k.renew(conn, time.Hour.Milliseconds(), "PEXPIRE", k.key)
 	case 7:
@@ -210,14 +215,49 @@ func (s keyState) allows(found keyState, before, after int64) bool {
 }
 
 // verify is look after a kill, when the operation in flight may have been made.
-func (k *expiringKey) verify(conn *resptest.Conn) error {
+func (k *expiringKey) verify(conn *resptest.Conn) (gone bool, err error) {
 	found, before, after, err := k.read(conn)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !k.now.allows(found, before, after) && (k.doubt == nil || !k.doubt.allows(found, before, after)) {
-		return wrong("%s has %v at %d to %d, want %v, or in flight %v", k.key, found, before, after, k.now, k.doubt)
+		return false, wrong("%s has %v at %d to %d, want %v, or in flight %v", k.key, found, before, after, k.now, k.doubt)
 	}
+	gone = !found.there && k.now.there
 	k.now, k.doubt = found, nil
-	return nil
+	return gone, nil
+}
+
+// TestKeyState shows what the oracle of TestExact finds: a key that is there too long or not
+// long enough, with another value, or with another time to live.
+func TestKeyState(t *testing.T) {
+	never := keyState{there: true, value: "v"}
+	until := func(lo, hi int64) keyState { return keyState{there: true, value: "v", lo: lo, hi: hi} }
+	for _, c := range []struct {
+		name          string
+		must, found   keyState
+		before, after int64
+		allowed       bool
+	}{
+		{"nothing", keyState{}, keyState{}, 1, 2, true},
+		{"something from nothing", keyState{}, never, 1, 2, false},
+		{"for good", never, never, 1, 2, true},
+		{"lost", never, keyState{}, 1, 2, false},
+		{"another value", never, keyState{there: true, value: "w"}, 1, 2, false},
+		{"expires though it should not", never, until(9, 9), 1, 2, false},
+		{"before its end", until(10, 12), until(11, 11), 5, 6, true},
+		{"no longer expires", until(10, 12), never, 5, 6, false},
+		{"expires too early", until(10, 12), until(9, 9), 5, 6, false},
+		{"expires too late", until(10, 12), until(13, 13), 5, 6, false},
+		{"gone too early", until(10, 12), keyState{}, 5, 9, false},
+		{"gone in time", until(10, 12), keyState{}, 5, 10, true},
+		{"gone for long", until(10, 12), keyState{}, 50, 51, true},
+		{"there while it ends", until(10, 12), until(11, 11), 11, 13, true},
+		{"there too long", until(10, 12), until(11, 11), 12, 13, false},
+		{"back", until(10, 12), until(12, 12), 50, 51, false},
+	} {
+		if got := c.must.allows(c.found, c.before, c.after); got != c.allowed {
+			t.Errorf("%s: %v, must be %v: allowed %t", c.name, c.found, c.must, got)
+		}
+	}
 }
