@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +117,67 @@ func commands(t *testing.T, db *client.DB) (n int) {
 	}
 	t.Fatalf("no %s in %q", field, info)
 	return 0
+}
+
+// TestSyncOnKvd writes to servers that sync when they like: each Sync write makes them.
+func TestSyncOnKvd(t *testing.T) {
+	for _, fsync := range []server.Fsync{server.FsyncEverysec, server.FsyncNo} {
+		d := daemonFor(t, server.Options{Fsync: fsync})
+		db, err := client.Open(t.Context(), d.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		key := []byte("key")
+		if err := db.Put(key, nil, kv.Async); err != nil {
+			t.Fatal(err)
+		}
+		for name, write := range map[string]func() error{
+			"put":    func() error { return db.Put(key, []byte("value"), kv.Sync) },
+			"expire": func() error { _, err := db.Expire(key, time.Now().Add(time.Hour), kv.Sync); return err },
+			"batch":  func() error { return db.Write(t.Context(), kv.Sync, func(b kv.Batch) error { return b.Put(key, nil) }) },
+			"update": func() error {
+				return db.Update(t.Context(), nil, kv.Sync, func(tx kv.Tx) error { return tx.Put(key, nil) })
+			},
+		} {
+			lsn := d.db.LSN()
+			if err := write(); err != nil {
+				t.Fatalf("%s, appendfsync %v: %v", name, fsync, err)
+			}
+			if d.db.LSN() == lsn {
+				t.Errorf("%s wrote nothing", name)
+			}
+			before := d.db.Metrics().Log.Syncs
+			if err := d.db.WaitDurable(t.Context(), d.db.LSN()); err != nil {
+				t.Fatal(err)
+			}
+			if syncs := d.db.Metrics().Log.Syncs - before; syncs != 0 {
+				t.Errorf("%s, appendfsync %v: %d syncs were left to be done", name, fsync, syncs)
+			}
+		}
+	}
+}
+
+// TestPassword gives the right password, a wrong one and none.
+func TestPassword(t *testing.T) {
+	secret := server.NewSecret([]byte("open sesame"))
+	d := daemonFor(t, server.Options{Secret: &secret})
+	for _, c := range []struct {
+		opts []client.Option
+		want string
+	}{
+		{nil, "NOAUTH"},
+		{[]client.Option{client.WithPassword("", "close sesame")}, "WRONGPASS"},
+		{[]client.Option{client.WithPassword("", "open sesame")}, ""},
+	} {
+		db, err := client.Open(t.Context(), d.url, c.opts...)
+		if err == nil {
+			db.Close()
+		}
+		if err == nil != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "sesame")) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
 }
 
 // TestTLS connects with an authority of its own, and not without.
