@@ -121,8 +121,16 @@ func TestModes(t *testing.T) {
 	k.stop()
 }
 
-// startWith starts kvd by a line of sh, which finds it in $0 and its arguments in $@.
+// startWith is launch, and waits until kvd serves.
 func startWith(t *testing.T, sh string, args ...string) *kvd {
+	t.Helper()
+	k := launch(t, sh, args...)
+	k.addr = k.waitLog(listening)[1]
+	return k
+}
+
+// launch starts kvd by a line of sh, which finds it in $0 and its arguments in $@.
+func launch(t *testing.T, sh string, args ...string) *kvd {
 	t.Helper()
 	k := &kvd{t: t, cmd: exec.Command("sh", append([]string{"-c", sh, kvdPath}, args...)...), lines: make(chan string, 1000)}
 	stderr, err := k.cmd.StderrPipe()
@@ -142,7 +150,6 @@ func startWith(t *testing.T, sh string, args ...string) *kvd {
 			t.Logf("log of kvd:\n%s", k.log.Bytes())
 		}
 	})
-	k.addr = k.waitLog(listening)[1]
 	return k
 }
 

@@ -2,7 +2,9 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -76,7 +78,7 @@ type parameter struct {
 // words. The log is what Redis calls the append-only file; there are no RDB files.
 func (s *Server) parameters() []parameter {
 	c := &s.conf
-	return []parameter{
+	all := []parameter{
 		choice("appendfsync", &c.fsync, fsyncNames, []string{"everysec", "always", "no"}),
 		constant("appendonly", "yes"),
 		constant("client-output-buffer-limit", s.opts.OutputLimit.String()),
@@ -95,6 +97,12 @@ func (s *Server) parameters() []parameter {
 		number("timeout", &c.idleSeconds, 0, math.MaxInt32),
 		number("tracking-table-max-keys", &c.trackedKeys, 0, math.MaxInt64),
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.opts.Parameters)) {
+		if !slices.ContainsFunc(all, func(p parameter) bool { return p.name == name }) {
+			all = append(all, constant(name, s.opts.Parameters[name]))
+		}
+	}
+	return all
 }
 
 var yesNo = []string{"no", "yes"}
@@ -219,6 +227,24 @@ func cmdConfigSet(c *conn, args [][]byte) {
 		v.Store(values[i])
 	}
 	c.out.Status("OK")
+}
+
+// Configure sets a parameter as CONFIG SET does, for whoever runs the server.
+func (s *Server) Configure(name, value string) error {
+	for _, p := range s.parameters() {
+		if p.name != name {
+			continue
+		}
+		n, reason := p.newValue(value)
+		if reason != "" {
+			return fmt.Errorf("%s %s: %s", name, value, reason)
+		}
+		if p.value != nil {
+			p.value.Store(n)
+		}
+		return nil
+	}
+	return fmt.Errorf("%s: no such parameter", name)
 }
 
 // newValue returns what text means, or why the parameter cannot be set to it.

@@ -58,6 +58,7 @@ type Options struct {
 	Version     string
 	Dir         string
 	MemoryBytes int64
+	Parameters  map[string]string // further ones of CONFIG GET; those of the server come first
 }
 
 // An OutputLimit bounds the replies that wait for one client.

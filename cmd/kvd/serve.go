@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -106,6 +107,9 @@ func serve(c *config, log *slog.Logger) error {
 		}
 	}
 	d.srv = server.New(nil, d.options())
+	if err := d.configure(); err != nil {
+		return err
+	}
 	signal.Notify(d.signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(d.signals)
 	defer d.reloadOnHangup()()
@@ -177,9 +181,6 @@ func (d *daemon) listen() error {
 		}
 		d.listeners = append(d.listeners, l)
 	}
-	if err := d.protect(); err != nil {
-		return err
-	}
 	d.admins, err = listenTCP(d.admin, keepAlive)
 	if errors.Is(err, syscall.EADDRINUSE) && d.origin["admin"] == "" {
 		d.log.Warn("no HTTP server for the admin: set admin to another address", "err", err)
@@ -188,18 +189,20 @@ func (d *daemon) listen() error {
 	return err
 }
 
-// protect refuses to serve other machines that need not say who they are.
-func (d *daemon) protect() error {
-	if !d.protectedMode || d.secret != nil {
-		return nil
+// warn tells of addresses that other machines reach without a password.
+func (d *daemon) warn() {
+	if d.secret != nil {
+		return
 	}
 	for _, l := range d.listeners {
-		if isLocal(l) || isTLS(l) && d.tlsCACertFile != "" && d.tlsAuthClients == "yes" {
-			continue
+		switch {
+		case isLocal(l):
+		case bool(d.protectedMode):
+			d.log.Warn("clients of other machines are refused: there is no password, and protected-mode is yes", "addr", l.Addr())
+		default:
+			d.log.Warn("there is no password: whoever reaches this address can read, write and shut down", "addr", l.Addr())
 		}
-		return fmt.Errorf("other machines reach %s, and there is no password: set requirepass-file, or tls-ca-cert-file for TLS, or protected-mode no", l.Addr())
 	}
-	return nil
 }
 
 func (d *daemon) makeDir() error { return prepareDir(string(d.dir), d.id) }
@@ -297,23 +300,51 @@ func (d *daemon) options() server.Options {
 		panic(err) // the setting allows no other
 	}
 	o := server.Options{
-		Fsync:       fsync,
-		MaxClients:  d.maxClients,
-		Databases:   d.databases,
-		Secret:      d.secret,
-		Unprotected: !bool(d.protectedMode),
-
+		Fsync:        fsync,
+		MaxClients:   d.maxClients,
+		Databases:    d.databases,
+		Secret:       d.secret,
+		Unprotected:  !bool(d.protectedMode),
 		ClientMemory: int64(d.clientMemory),
 		OutputLimit:  server.OutputLimit(d.outputLimit),
 		Timeout:      time.Duration(d.timeout),
-
-		Log:         d.log,
-		Version:     version(),
-		Dir:         string(d.dir),
-		MemoryBytes: int64(d.memory),
+		Debug:        bool(d.debugCommand),
+		Log:          d.log,
+		Version:      version(),
+		Dir:          string(d.dir),
+		MemoryBytes:  int64(d.memory),
+		Parameters:   map[string]string{},
 	}
 	o.Limits.BulkBytes, o.Limits.CommandBytes = int(d.maxBulk), int(d.queryBuffer)
+	for _, g := range d.groups() {
+		for _, s := range g.settings {
+			switch v, isSize := s.value.(*size); {
+			case g.title == "": // for tests
+			case isSize: // in bytes, as Redis has them
+				o.Parameters[s.name] = strconv.FormatInt(int64(*v), 10)
+			default:
+				o.Parameters[s.name] = s.value.String()
+			}
+		}
+	}
 	return o
+}
+
+// configure tells the server what has no place among its options.
+func (d *daemon) configure() error {
+	for _, c := range []struct {
+		name  string
+		value int
+	}{
+		{"slowlog-log-slower-than", d.slowlogSlower},
+		{"slowlog-max-len", d.slowlogMaxLen},
+		{"tracking-table-max-keys", d.trackedKeys},
+	} {
+		if err := d.srv.Configure(c.name, strconv.Itoa(c.value)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *daemon) accept(l net.Listener) {
@@ -357,6 +388,7 @@ func (d *daemon) open() (opened bool, err error) {
 		return false, err
 	}
 	d.srv.Open(d.db)
+	d.warn()
 	for _, l := range d.listeners {
 		d.log.Info("listening", "addr", l.Addr(), "dir", string(d.dir), "appendfsync", d.appendfsync,
 			"tls", isTLS(l), "loaded_in", time.Since(began).Round(time.Millisecond))

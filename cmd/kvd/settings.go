@@ -22,6 +22,7 @@ type config struct {
 	unixSocket     path
 	unixSocketPerm mode
 	maxClients     int
+	timeout        seconds
 	tcpKeepalive   seconds
 
 	protectedMode   yesNo
@@ -37,7 +38,10 @@ type config struct {
 	queryBuffer    size
 	clientMemory   size
 	outputLimit    outputLimit
-	timeout        seconds
+	trackedKeys    int
+	slowlogSlower  int
+	slowlogMaxLen  int
+	debugCommand   yesNo
 	admin          addresses
 	logLevel       string
 	logFormat      string
@@ -90,6 +94,9 @@ func newConfig() *config {
 		maxBulk:        512 << 20,
 		queryBuffer:    1 << 30,
 		clientMemory:   1 << 30,
+		trackedKeys:    1_000_000,
+		slowlogSlower:  10_000,
+		slowlogMaxLen:  128,
 		admin:          addresses{defaultAdmin},
 		logLevel:       "info",
 		logFormat:      "text",
@@ -121,10 +128,11 @@ func (c *config) groups() []group {
 			{"unixsocket", &c.unixSocket, "Unix socket to listen on as well", "none"},
 			{"unixsocketperm", &c.unixSocketPerm, "permissions of the Unix socket", ""},
 			{"maxclients", number{&c.maxClients, 1, math.MaxInt32}, "connections at once", ""},
+			{"timeout", &c.timeout, "after so long without a command a connection is closed; 0 is never", ""},
 			{"tcp-keepalive", &c.tcpKeepalive, "how often a silent client is asked whether it is still there; 0 is never", ""},
 		}},
 		{"Security", []setting{
-			{"protected-mode", &c.protectedMode, "serve no other machines without a password or certificates of clients: do not start on an address that they reach", ""},
+			{"protected-mode", &c.protectedMode, "without a password, refuse clients of other machines, but those whose certificate is in order", ""},
 			{"requirepass-file", &c.requirePassFile, "file with the password of clients, which others must not be able to read; SIGHUP reads it again", "no password"},
 			{"tls-port", port(&c.tlsPort), "TCP port for TLS 1.3; 0 is none", ""},
 			{"tls-listen", &c.tlsListen, "addresses with ports for TLS, in place of bind and tls-port", "bind and tls-port"},
@@ -140,9 +148,12 @@ func (c *config) groups() []group {
 		{"Limits", []setting{
 			{"proto-max-bulk-len", &c.maxBulk, "longest argument of a command", ""},
 			{"client-query-buffer-limit", &c.queryBuffer, "most bytes of one command", ""},
-			{"maxmemory-clients", &c.clientMemory, "most bytes of the buffers of all clients together; the client with the largest is ended when they are more", ""},
-			{"client-output-buffer-limit", &c.outputLimit, "most bytes of replies that wait for one client: a hard limit, a soft limit, and for how many seconds the soft one may be passed; 0 is no limit", ""},
-			{"timeout", &c.timeout, "how long a client may send nothing; 0 is for ever", ""},
+			{"client-output-buffer-limit", &c.outputLimit, "replies that may wait for one client: normal, the bytes that end the connection, those that end it when they wait for as many seconds as stand last; 0 is no limit", ""},
+			{"maxmemory-clients", &c.clientMemory, "all buffers of all clients; who has most is closed first", ""},
+			{"tracking-table-max-keys", number{&c.trackedKeys, 0, math.MaxInt32}, "keys that CLIENT TRACKING remembers; 0 is no bound", ""},
+			{"slowlog-log-slower-than", number{&c.slowlogSlower, -1, math.MaxInt}, "microseconds from which on a command is in SLOWLOG; -1 is none", ""},
+			{"slowlog-max-len", number{&c.slowlogMaxLen, 0, 1 << 20}, "entries that SLOWLOG keeps", ""},
+			{"enable-debug-command", &c.debugCommand, "let clients use DEBUG, which can stop the server for a while", ""},
 		}},
 		{"Operation", []setting{
 			{"admin", &c.admin, "addresses of the HTTP server for /metrics, /healthz, /readyz and /debug/pprof; empty is none", "none"},

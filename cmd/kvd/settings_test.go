@@ -68,7 +68,8 @@ func TestPrecedence(t *testing.T) {
 		values := map[string][4]string{ // two of them may be alike
 			"size": {"1MiB", "2MiB", "3MiB", "4MiB"}, "number": {"11", "12", "13", "14"},
 			"seconds": {"1", "2", "3", "4"}, "path": {"a", "b", "c", "d"}, "string": {"a", "b", "c", "d"},
-			"limits": {"1 2 3", "2 2 3", "3 2 3", "4 2 3"}, "octal": {"711", "712", "713", "714"}, "hosts": {"::1", "127.0.0.2", "127.0.0.3", "127.0.0.4"},
+			"octal": {"711", "712", "713", "714"}, "hosts": {"::1", "127.0.0.2", "127.0.0.3", "127.0.0.4"},
+			"limit":     {"normal 1 2 3", "normal 2KiB 1KiB 3", "normal 3 2 1", "normal 0 0 9"},
 			"addresses": {"a:1", "b:2", "c:3", "d:4"},
 		}
 		v, ok := values[s.value.Type()]

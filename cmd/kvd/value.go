@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -218,31 +219,36 @@ func (v *mode) Set(s string) error {
 func (v *mode) String() string { return strconv.FormatUint(uint64(*v), 8) }
 func (v *mode) Type() string   { return "octal" }
 
-// An outputLimit is client-output-buffer-limit of normal clients, as in redis.conf:
-// 256mb 64mb 60, with the word normal in front or without.
+// An outputLimit is that of Redis for the class of normal clients, the only one here.
 type outputLimit server.OutputLimit
 
 func (v *outputLimit) Set(s string) error {
-	list := words(s)
-	if len(list) > 0 && list[0] == "normal" {
-		list = list[1:]
+	f := words(s)
+	if len(f) == 4 && f[0] == "normal" { // it may be left out
+		f = f[1:]
 	}
-	if len(list) != 3 {
-		return fmt.Errorf("not a hard limit, a soft limit and seconds, such as 256MiB 64MiB 60")
+	if len(f) != 3 {
+		return fmt.Errorf("not like normal 256MiB 64MiB 60")
 	}
 	var hard, soft size
-	var after seconds
-	for i, to := range []interface{ Set(string) error }{&hard, &soft, &after} {
-		if err := to.Set(list[i]); err != nil {
-			return fmt.Errorf("%s: %w", list[i], err)
-		}
+	var within seconds
+	if err := errors.Join(hard.Set(f[0]), soft.Set(f[1]), within.Set(f[2])); err != nil {
+		return err
 	}
-	*v = outputLimit{HardBytes: int64(hard), SoftBytes: int64(soft), SoftFor: time.Duration(after)}
+	*v = outputLimit{HardBytes: int64(hard), SoftBytes: int64(soft), SoftFor: time.Duration(within)}
 	return nil
 }
 
 func (v *outputLimit) String() string {
-	return strings.TrimPrefix(server.OutputLimit(*v).String(), "normal ")
+	text := func(n int64) string {
+		if n == 0 {
+			return "0"
+		}
+		b := size(n)
+		return b.String()
+	}
+	within := seconds(v.SoftFor)
+	return "normal " + text(v.HardBytes) + " " + text(v.SoftBytes) + " " + within.String()
 }
 
-func (v *outputLimit) Type() string { return "limits" }
+func (v *outputLimit) Type() string { return "limit" }
