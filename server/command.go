@@ -322,7 +322,14 @@ func (c *conn) reject(cmd *command, text string) {
 		return
 	}
 	c.multi.spoil()
+	c.deny(text)
+}
+
+// deny answers with an error outside of call, and counts it.
+func (c *conn) deny(text string) {
+	mark := c.out.Len()
 	c.out.Error(text)
+	c.srv.errors.note(c.out.Bytes()[mark:])
 }
 
 func (cmd *command) takes(n int) bool {
@@ -345,7 +352,7 @@ func (c *conn) refuse(args [][]byte) {
 		return
 	}
 	if container := c.srv.commands.find(args[:1]); container != nil {
-		c.out.Error(fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.",
+		c.deny(fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.",
 			clip(args[1], 128), strings.ToUpper(container.name)))
 		return
 	}
@@ -356,7 +363,7 @@ func (c *conn) refuse(args [][]byte) {
 		}
 		fmt.Fprintf(&shown, "'%s' ", clip(a, 128-shown.Len()))
 	}
-	c.out.Error(fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", clip(name, 128), shown.String()))
+	c.deny(fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", clip(name, 128), shown.String()))
 }
 
 // clip is the %.*s of C: at most n bytes, up to a NUL.

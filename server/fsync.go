@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -41,33 +40,33 @@ func (c *conn) await(lsn store.LSN) error {
 	return c.srv.db.WaitWritten(lsn)
 }
 
-// tick runs eachSecond by the clock.
+// tick calls second once a second, until Shutdown.
 func (s *Server) tick() {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	s.eachSecond(s.ctx, t.C)
-}
-
-// eachSecond does at each tick what is due once a second, until ctx ends: it syncs the log
-// while appendfsync is everysec, and counts commands.
-func (s *Server) eachSecond(ctx context.Context, ticks <-chan time.Time) {
 	for {
 		select {
-		case <-ctx.Done():
+		case <-s.ctx.Done():
 			return
-		case <-ticks:
+		case <-t.C:
+			s.second()
 		}
-		s.stats.sample()
-		if s.fsync() == FsyncEverysec && s.Ready() {
-			s.syncNow(ctx)
-		}
+	}
+}
+
+// second does what is due once a second: it syncs the log if appendfsync is everysec, and
+// counts commands.
+func (s *Server) second() {
+	s.stats.sample()
+	if s.fsync() == FsyncEverysec && s.Ready() {
+		s.syncNow()
 	}
 }
 
 // syncNow makes what is written durable. A store that has stopped says so in its log
 // once, as for a command.
-func (s *Server) syncNow(ctx context.Context) {
-	if err := s.db.WaitDurable(ctx, s.db.LSN()); err != nil {
+func (s *Server) syncNow() {
+	if err := s.db.WaitDurable(s.ctx, s.db.LSN()); err != nil {
 		s.noteStopped(err)
 	}
 }

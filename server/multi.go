@@ -72,10 +72,7 @@ func (cmd *command) isImmediate() bool {
 
 // enqueue keeps a command for EXEC.
 func (c *conn) enqueue(cmd *command, args [][]byte) {
-	size := 0
-	for _, a := range args {
-		size += len(a)
-	}
+	size := bytesOf(args)
 	c.multi.bytes += size + queuedBytes + argBytes*len(args)
 	if limit := c.srv.conf.commandBytes.Load(); int64(c.multi.bytes) > limit {
 		c.reject(cmd, fmt.Sprintf("ERR transaction of more than %d bytes (client-query-buffer-limit)", limit))

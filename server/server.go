@@ -120,7 +120,7 @@ type Server struct {
 	shutdownAsked chan struct{} // closed by the command SHUTDOWN
 	askOnce       sync.Once
 
-	ticking sync.Once // eachSecond has begun
+	ticking sync.Once // tick has begun
 
 	secret atomic.Pointer[Secret] // nil = no password is needed
 

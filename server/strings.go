@@ -174,17 +174,38 @@ func cmdMset(c *conn, args [][]byte) {
 		c.wrongArity("mset")
 		return
 	}
-	w := c.blind()
-	for i := 1; i < len(args); i += 2 {
-		if err := w.Put(args[i], args[i+1]); err != nil {
-			c.refuseWrite(err)
-			return
-		}
-		c.changed(args[i])
+	if bytesOf(args) > maxBatchedBytes {
+		c.modify(nil, func(tx *store.Tx) error {
+			c.out.Status("OK")
+			return c.putPairs(tx, args[1:])
+		})
+		return
+	}
+	if err := c.putPairs(c.blind(), args[1:]); err != nil {
+		c.refuseWrite(err)
+		return
 	}
 	if c.apply() {
 		c.out.Status("OK")
 	}
+}
+
+// putPairs sets keys to values, which follow them.
+func (c *conn) putPairs(w writer, pairs [][]byte) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if err := w.Put(pairs[i], pairs[i+1]); err != nil {
+			return err
+		}
+		c.changed(pairs[i])
+	}
+	return nil
+}
+
+func bytesOf(args [][]byte) (n int) {
+	for _, a := range args {
+		n += len(a)
+	}
+	return n
 }
 
 func cmdMsetnx(c *conn, args [][]byte) {
@@ -203,14 +224,8 @@ func cmdMsetnx(c *conn, args [][]byte) {
 				return err
 			}
 		}
-		for i := 1; i < len(args); i += 2 {
-			if err := tx.Put(args[i], args[i+1]); err != nil {
-				return err
-			}
-			c.changed(args[i])
-		}
 		c.out.Int(1)
-		return nil
+		return c.putPairs(tx, args[1:])
 	})
 }
 
