@@ -172,14 +172,26 @@ func (b *Batch) begin(ks *Keyspace) {
 	b.Use(ks)
 }
 
-// claim puts the generations that its keyspaces have now into the keys of b. They stay
-// that as long as spaces.renewals does.
+// claim looks whether the keyspaces of b are there. Generations are what they are now as
+// long as spaces.renewals is.
 func (b *Batch) claim(db *DB) error {
 	b.renewals = db.spaces.renewals.Load()
 	for _, ks := range b.uses {
 		if _, err := ks.generation(); err != nil || ks.db != db {
 			return ErrNoKeyspace
 		}
+	}
+	return nil
+}
+
+// claimAgain is claim if it is needed, and puts the generations into the keys again. Inside
+// the gate, where it is called, they stay what they are.
+func (b *Batch) claimAgain(db *DB) error {
+	if db.spaces.renewals.Load() == b.renewals {
+		return nil
+	}
+	if err := b.claim(db); err != nil {
+		return err
 	}
 	for rest := b.data; len(rest) > 0; {
 		w, more, err := nextWrite(rest)
@@ -192,13 +204,26 @@ func (b *Batch) claim(db *DB) error {
 	return nil
 }
 
-// claimAgain is claim if it is needed. Inside the gate, where it is called, generations
-// stay what they are.
-func (b *Batch) claimAgain(db *DB) error {
-	if db.spaces.renewals.Load() == b.renewals {
-		return nil
+// settle completes b for the time at which it is made, and returns errChanged if what
+// its Tx has read is not so then. The keys are locked.
+func (b *Batch) settle(db *DB) error {
+	var now uint64
+	if b.renews > 0 || b.tx != nil && b.tx.expires {
+		now = db.clock.now()
 	}
-	return b.claim(db)
+	if b.tx != nil {
+		if err := b.tx.check(now); err != nil {
+			return err
+		}
+	}
+	return b.stamp(now)
+}
+
+// hint tells the tree where key is, a key of it, if b is a Tx's that has read it.
+func (b *Batch) hint(key []byte) {
+	if b.tx != nil {
+		b.op.At = b.tx.place(key)
+	}
 }
 
 // stamp puts now into the writes of b that need it. The keys are locked.
@@ -355,8 +380,18 @@ func sorted(stripes []uint16) []uint16 {
 	return slices.Compact(stripes)
 }
 
-// collectStripes fills b.stripes for db, and counts what b has.
-func (b *Batch) collectStripes(db *DB) error {
+// collect is the first look at b, which is new: it puts the generations that keyspaces
+// have now into its keys, and goes on as collectStripes.
+func (b *Batch) collect(db *DB) error {
+	if err := b.claim(db); err != nil {
+		return err
+	}
+	return b.collectStripes(db, true)
+}
+
+// collectStripes fills b.stripes for db, and counts what b has. claims says that the
+// generations in its keys are still to be put in.
+func (b *Batch) collectStripes(db *DB, claims bool) error {
 	b.stripes, b.n, b.puts, b.inTree, b.long = b.stripes[:0], 0, 0, 0, 0
 	b.steps, b.renews = 0, 0
 	for rest := b.data; len(rest) > 0; {
@@ -364,7 +399,12 @@ func (b *Batch) collectStripes(db *DB) error {
 		if err != nil {
 			return err
 		}
-		b.stripes = append(b.stripes, db.stripe(w.key))
+		if claims {
+			w.key[1] = db.tree.Gen(w.key[0])
+		}
+		if b.tx == nil {
+			b.stripes = append(b.stripes, db.stripe(w.key))
+		}
 		b.n++
 		b.steps++
 		if w.op != opDelete {
@@ -386,7 +426,7 @@ func (b *Batch) collectStripes(db *DB) error {
 		rest = more
 	}
 	if b.tx != nil {
-		b.stripes = b.tx.appendStripes(b.stripes[:0])
+		b.stripes = b.tx.appendStripes(b.stripes)
 	}
 	b.stripes = sorted(b.stripes)
 	return nil

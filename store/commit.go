@@ -89,10 +89,7 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 	if err := db.writable(); err != nil { // 1
 		return 0, err
 	}
-	if err := b.claim(db); err != nil {
-		return 0, err
-	}
-	if err := b.collectStripes(db); err != nil {
+	if err := b.collect(db); err != nil {
 		return 0, err
 	}
 	if err := db.reserveLog(ctx, len(b.data), b.puts == 0); err != nil { // 2
@@ -134,11 +131,8 @@ func (db *DB) tryCommit(ctx context.Context, b *Batch, dirty, grow int) (lsn LSN
 		return 0, err
 	}
 	db.lock(b.stripes) // 4
-	if err = b.tx.check(); err == nil {
+	if err = b.settle(db); err == nil {
 		err = db.reach(b)
-	}
-	if err == nil {
-		err = b.stamp(db.clock.now())
 	}
 	if err == nil {
 		b.found, err = db.applyWhole(b) // 5
@@ -205,8 +199,10 @@ func (db *DB) applyWrite(b *Batch, w *write, v *longValue) (existed bool, err er
 			db.open.remove(v)
 		}
 	case w.op == opPut:
+		b.hint(w.key)
 		existed, err = db.tree.Put(&b.op, w.key, w.value)
 	case w.op == opPutExpiring:
+		b.hint(w.key)
 		existed, err = db.tree.PutExpiring(&b.op, w.key, w.cell)
 	case w.op == opSetExpiry:
 		existed, err = db.tree.SetExpiry(&b.op, w.key, w.expiry, le.Uint64(w.stamp))
@@ -214,6 +210,7 @@ func (db *DB) applyWrite(b *Batch, w *write, v *longValue) (existed bool, err er
 			return false, err
 		}
 	default:
+		b.hint(w.key)
 		existed, err = db.tree.Delete(&b.op, w.key)
 	}
 	if err != nil {

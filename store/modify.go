@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"faultline/store/tree"
 )
 
 // errChanged says that somebody has written what a Tx has read. Nothing has changed.
@@ -98,33 +100,67 @@ func (tx *Tx) checkNow() error {
 	renewals := tx.db.spaces.renewals.Load()
 	tx.db.lock(b.stripes)
 	defer tx.db.unlock(b.stripes)
-	err := tx.check()
+	err := tx.check(tx.now())
 	if err == nil && tx.db.spaces.renewals.Load() != renewals {
 		return errChanged // the keyspace of some of the keys only
 	}
 	return err
 }
 
-// check returns errChanged unless the store still has what tx has read. The stripes of
-// its keys are locked. Without a tx there is nothing to check.
-func (tx *Tx) check() error {
-	if tx == nil {
-		return nil
+// now is the time, if check needs it.
+func (tx *Tx) now() uint64 {
+	if !tx.expires {
+		return 0
 	}
+	return tx.db.clock.now()
+}
+
+// check returns errChanged unless the store still has what tx has read, and no key of it
+// has expired by now. The stripes of its keys are locked.
+func (tx *Tx) check(now uint64) error {
 	for i := range tx.keys {
 		k := &tx.keys[i]
 		if !k.read {
 			continue
 		}
-		now, found, expiry, err := tx.db.tree.GetExpiring(tx.again[:0], tx.current(k.key.of(tx.mem)))
-		if tx.again = now; err != nil {
-			return tx.db.readError(err)
+		if (k.expiry != 0 && k.expiry <= now) != k.expired {
+			return errChanged
 		}
-		if found != k.found || expiry != k.expiry || tx.db.expired(expiry) != k.expired || !bytes.Equal(now, k.cell.of(tx.mem)) {
+		same, err := tx.same(k)
+		if err != nil {
+			return err
+		}
+		if !same {
 			return errChanged
 		}
 	}
 	return nil
+}
+
+// same tells whether the store still has for k what it had. Most often its leaf has not
+// been written to, which is the quicker look.
+func (tx *Tx) same(k *txKey) (bool, error) {
+	key := tx.current(k.key.of(tx.mem))
+	if key[1] == k.gen && tx.db.tree.Unchanged(k.at) {
+		return true, nil
+	}
+	now, found, expiry, at, err := tx.db.tree.GetAt(tx.again[:0], key)
+	if tx.again = now; err != nil {
+		return false, tx.db.readError(err)
+	}
+	k.gen, k.at = key[1], at
+	return found == k.found && expiry == k.expiry && bytes.Equal(now, k.cell.of(tx.mem)), nil
+}
+
+// place returns where tx has found key, a key of the tree that it writes to, if it has
+// read it.
+func (tx *Tx) place(key []byte) tree.Place {
+	tx.asked = append(tx.asked[:0], key...)
+	tx.asked[1] = 0
+	if k := tx.touchKey(tx.asked); k.gen == key[1] {
+		return k.at
+	}
+	return tree.Place{}
 }
 
 // appendStripes appends the stripes of all keys that tx has read or written.

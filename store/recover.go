@@ -138,7 +138,7 @@ func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 			return err
 		}
 	}
-	if err := b.collectStripes(db); err != nil {
+	if err := b.collectStripes(db, false); err != nil {
 		return err
 	}
 	defer db.unstage(b)

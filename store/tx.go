@@ -18,19 +18,20 @@ import (
 // under the locks of the keys, and so says whether all reads are of one moment, that of
 // the commit.
 type Tx struct {
-	db     *DB
-	home   *Keyspace // that it begins in
-	ks     *Keyspace // that it is in
-	batch  Batch     // the writes in their order
-	keys   []txKey
-	index  []int32  // where in keys they are, plus one, by hash; once they are many
-	mem    []byte   // the keys, and what was read
-	dead   int      // writes in the batch that newer ones have replaced
-	longs  int      // keys that have a long one
-	again  []byte   // what is read to be compared
-	claims []uint16 // see Modify
-	asked  []byte   // memory for the key that is asked for
-	full   []byte   // memory of current
+	db      *DB
+	home    *Keyspace // that it begins in
+	ks      *Keyspace // that it is in
+	batch   Batch     // the writes in their order
+	keys    []txKey
+	index   []int32  // where in keys they are, plus one, by hash; once they are many
+	mem     []byte   // the keys, and what was read
+	dead    int      // writes in the batch that newer ones have replaced
+	longs   int      // keys that have a long one
+	expires bool     // some key that was read does
+	again   []byte   // what is read to be compared
+	claims  []uint16 // see Modify
+	asked   []byte   // memory for the key that is asked for
+	full    []byte   // memory of current
 }
 
 // A txKey is a key that a Tx was asked for.
@@ -39,7 +40,9 @@ type txKey struct {
 	key   span // of mem: the key in the tree, with 0 for the generation
 	cell  span // of mem: what the store had, if looked
 	found tree.Found
-	read  bool   // the store was asked
+	read  bool // the store was asked
+	gen   byte // that it was asked for
+	at    tree.Place
 	write span   // of the batch: the newest write; empty if there is none
 	long  []byte // the newest write puts this, which is not in the batch
 
@@ -65,7 +68,7 @@ func (tx *Tx) reset() {
 		clear(tx.keys) // of the values
 	}
 	tx.batch.Reset()
-	tx.keys, tx.mem, tx.dead, tx.longs = tx.keys[:0], tx.mem[:0], 0, 0
+	tx.keys, tx.mem, tx.dead, tx.longs, tx.expires = tx.keys[:0], tx.mem[:0], 0, 0, false
 	tx.Use(tx.home)
 }
 
@@ -190,7 +193,9 @@ func (tx *Tx) read(k *txKey) (err error) {
 		return nil
 	}
 	from := len(tx.mem)
-	tx.mem, k.found, k.expiry, err = tx.db.tree.GetExpiring(tx.mem, tx.current(tx.asked))
+	key := tx.current(tx.asked)
+	k.gen = key[1]
+	tx.mem, k.found, k.expiry, k.at, err = tx.db.tree.GetAt(tx.mem, key)
 	if tx.db.closed.Load() {
 		return ErrClosed
 	}
@@ -198,6 +203,7 @@ func (tx *Tx) read(k *txKey) (err error) {
 		return tx.db.readError(err)
 	}
 	k.cell, k.read, k.expired = span{from, len(tx.mem)}, true, tx.db.expired(k.expiry)
+	tx.expires = tx.expires || k.expiry != 0
 	return nil
 }
 

@@ -145,27 +145,45 @@ func (t *Tree) Get(dst, key []byte) (value []byte, found Found, err error) {
 	return value, found, err
 }
 
-// GetExpiring appends what key has to dst, and returns when it expires, or 0. Without
-// such a key dst is as it was. It takes no lock.
+// GetExpiring is GetAt for who does not come back to the leaf.
 func (t *Tree) GetExpiring(dst, key []byte) (value []byte, found Found, expiry uint64, err error) {
+	value, found, expiry, _, err = t.GetAt(dst, key)
+	return value, found, expiry, err
+}
+
+// A Place is a leaf with its version: while it has that, all its keys are as they were.
+// The zero Place is none.
+type Place struct {
+	leaf    pagemeta.PageID
+	version uint64
+}
+
+// Unchanged tells whether what GetAt has found at p is so still. It may say no without
+// need.
+func (t *Tree) Unchanged(p Place) bool { return p.leaf != 0 && t.pages.Unchanged(p.leaf, p.version) }
+
+// GetAt appends what key has to dst, and returns when it expires, or 0, and where it was
+// found, or would be. Without such a key dst is as it was. It takes no lock.
+func (t *Tree) GetAt(dst, key []byte) (value []byte, found Found, expiry uint64, at Place, err error) {
 	for {
 		seen := t.moves.Load()
-		value, found, expiry, next, trap := t.tryGet(dst, key)
+		value, found, expiry, next, trap := t.tryGet(dst, key, &at)
 		if next == done && !trap.Hit() {
-			return value, found, expiry, nil
+			return value, found, expiry, at, nil
 		}
 		if err := t.again(next, &trap, pagemeta.ToRead, seen); err != nil {
-			return dst, Nothing, 0, err
+			return dst, Nothing, 0, Place{}, err
 		}
 	}
 }
 
-func (t *Tree) tryGet(dst, key []byte) (value []byte, found Found, expiry uint64, next step, trap pagemeta.Trap) {
+func (t *Tree) tryGet(dst, key []byte, place *Place) (value []byte, found Found, expiry uint64, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
 	id, v, next := t.descend(key)
 	if next != done {
 		return nil, Nothing, 0, next, trap
 	}
+	*place = Place{id, v}
 	if t.pages.Marked(id) {
 		if change, changed := t.changes.find(id, key); changed {
 			value, expiry, ok := split(change.Value, change.Expires)
@@ -305,6 +323,9 @@ type Op struct {
 	// or if they did not look at its leaf.
 	Was uint64
 
+	// At is where the next Put or Delete is likely to find its key, if it is not zero.
+	At Place
+
 	// Before, if not 0, lets DeleteRange leave long values whose LSN is not before it.
 	Before uint64
 
@@ -352,7 +373,7 @@ func (t *Tree) put(op *Op, key, value []byte, flags int) (existed bool, err erro
 func (t *Tree) tryPut(op *Op, key, value []byte, flags int) (f fit, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
 	op.Was = 0
-	id, v, next := t.descend(key)
+	id, v, next := t.descendFor(op, key)
 	if next != done {
 		return full, next, trap
 	}
@@ -374,6 +395,16 @@ func (t *Tree) tryPut(op *Op, key, value []byte, flags int) (f fit, next step, t
 		return f, step{kind: damaged, page: id}, trap
 	}
 	return f, done, trap
+}
+
+// descendFor is descend for a change of key, which begins at op.At the first time.
+func (t *Tree) descendFor(op *Op, key []byte) (pagemeta.PageID, uint64, step) {
+	at := op.At
+	op.At = Place{}
+	if t.Unchanged(at) {
+		return at.leaf, at.version, done
+	}
+	return t.descend(key)
 }
 
 // latchLeaf is phase 1 of a change of leaf id, which had version v when its parent
@@ -437,7 +468,7 @@ func (t *Tree) Delete(op *Op, key []byte) (existed bool, err error) {
 func (t *Tree) tryDelete(op *Op, key []byte) (f fit, sparse bool, next step, trap pagemeta.Trap) {
 	defer t.pages.Catch(&trap, pagemeta.Arm())
 	op.Was = 0
-	id, v, next := t.descend(key)
+	id, v, next := t.descendFor(op, key)
 	if next != done {
 		return 0, false, next, trap
 	}
