@@ -25,7 +25,7 @@ const (
 	hostileRoom = 64 << 20
 	// replyRoom is by how much it may grow for a reply that is of one moment, and so cannot
 	// be sent bit by bit: up to store.MaxGetAllBytes, and what append leaves behind.
-	replyRoom = 320 << 20
+	replyRoom = 512 << 20
 )
 
 // status returns a number of kB from /proc/PID/status, in bytes.
@@ -158,7 +158,7 @@ func (k *kvd) meanwhile(fn func()) *honest {
 // never end, while an honest client works.
 func TestSlowClients(t *testing.T) {
 	const clients = 1000
-	bytes := 4
+	bytes := 3
 	if testing.Short() {
 		bytes = 2
 	}
@@ -207,7 +207,7 @@ func TestNeverReads(t *testing.T) {
 			h := k.meanwhile(func() {
 				batch := []byte(strings.Repeat(c.command, max(1, min(c.times, 64<<10/len(c.command)))))
 				for total := len(c.command) * c.times; sent < total; {
-					conn.SetWriteDeadline(time.Now().Add(time.Second)) // then it is stopped
+					conn.SetWriteDeadline(time.Now().Add(time.Second / 2)) // then it is stopped
 					n, err := conn.Conn.Write(batch)
 					if sent += n; errors.Is(err, os.ErrDeadlineExceeded) {
 						return
@@ -402,7 +402,7 @@ func TestStrangers(t *testing.T) {
 		conn := k.dial()
 		batch := []byte(strings.Repeat("GET a\r\n", 10_000))
 		for range 1000 {
-			conn.SetWriteDeadline(time.Now().Add(time.Second))
+			conn.SetWriteDeadline(time.Now().Add(time.Second / 2))
 			if _, err := conn.Conn.Write(batch); err != nil {
 				break // stopped, or cut off
 			}
