@@ -46,6 +46,7 @@ func (k *Keyspace) tryUpdate(ctx context.Context, keys [][]byte, ask bool, fn fu
 	conn, release := k.link.Dedicate()
 	defer release()
 	tx := &tx{link: k.link, conn: conn, ctx: patient(ctx), cells: make(map[string]*cell)}
+	defer tx.unwatch()
 	if err := tx.ahead(keys); err != nil {
 		return err
 	}
@@ -54,9 +55,6 @@ func (k *Keyspace) tryUpdate(ctx context.Context, keys [][]byte, ask bool, fn fu
 		err = tx.err // fn may have passed over it
 	}
 	if err != nil {
-		if tx.watches {
-			err = errors.Join(err, tx.unwatch())
-		}
 		return err
 	}
 	if !tx.watches && len(tx.writes) == 0 {
@@ -66,6 +64,7 @@ func (k *Keyspace) tryUpdate(ctx context.Context, keys [][]byte, ask bool, fn fu
 		ctx = tx.ctx
 	}
 	replies := conn.DoMulti(ctx, transaction(conn.B(), tx.commands(conn.B()), tx.bytes > longBytes, ask)...)
+	tx.watches = replies[len(replies)-1].NonRedisError() != nil // EXEC ends that, whatever it replies
 	_, err = k.link.executed(replies, ask)
 	return err
 }
@@ -109,8 +108,8 @@ func (tx *tx) ahead(keys [][]byte) error {
 		names[i] = string(key)
 	}
 	b := tx.conn.B()
-	replies := tx.conn.DoMulti(tx.ctx, b.Watch().Key(names...).Build(), b.Mget().Key(names...).Build())
 	tx.watches = true
+	replies := tx.conn.DoMulti(tx.ctx, b.Watch().Key(names...).Build(), b.Mget().Key(names...).Build())
 	if err := firstError(replies); err != nil {
 		return tx.lost(err)
 	}
@@ -158,10 +157,11 @@ func (tx *tx) fail(err error) error {
 	return err
 }
 
-// unwatch gives the connection back as it was.
-func (tx *tx) unwatch() error {
-	err := tx.conn.Do(tx.ctx, tx.conn.B().Unwatch().Build()).Error()
-	return tx.link.err(err)
+// unwatch makes the connection as it was, for whoever has it next, or closes it.
+func (tx *tx) unwatch() {
+	if tx.watches && tx.conn.Do(tx.ctx, tx.conn.B().Unwatch().Build()).Error() != nil {
+		tx.conn.Close()
+	}
 }
 
 func (tx *tx) Get(key []byte) ([]byte, error) {

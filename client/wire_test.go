@@ -267,6 +267,9 @@ func TestUpdate(t *testing.T) {
 	f := serveFake(t, func(_ int, command string) string {
 		switch name, _, _ := strings.Cut(command, " "); name {
 		case "MGET":
+			if command == "MGET refused" {
+				return "-ERR corrupt data\r\n"
+			}
 			return "*1\r\n$1\r\n1\r\n"
 		case "EXEC":
 			if conflicts.Add(-1) >= 0 {
@@ -293,6 +296,7 @@ func TestUpdate(t *testing.T) {
 		{"read", nil, read, 0, 1, nil, "WATCH a|MGET a|MULTI|EXEC"},
 		{"named", [][]byte{[]byte("a")}, write, 0, 1, nil, "WATCH a|MGET a|MULTI|SET b 2|EXEC"},
 		{"conflicts", nil, write, 2, 3, nil, strings.Repeat("WATCH a|MGET a|MULTI|SET b 2|EXEC|", 3)},
+		{"refused", [][]byte{[]byte("refused")}, write, 0, 0, kv.ErrCorrupt, "WATCH refused|MGET refused|UNWATCH"},
 		{"failure", nil, func(tx kv.Tx) error { return errors.Join(write(tx), failure) }, 0, 1, failure, "WATCH a|MGET a|UNWATCH"},
 	} {
 		runs = 0
