@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -412,5 +413,62 @@ func TestOpenEnds(t *testing.T) {
 	}
 	if _, err := Open(ctx, f.url); !errors.Is(err, context.Canceled) {
 		t.Errorf("open: %v", err)
+	}
+}
+
+// TestUpdateEnds ends transactions in ways that leave no time for UNWATCH: the next one
+// has another connection.
+func TestUpdateEnds(t *testing.T) {
+	f := serveFake(t, func(_ int, command string) string {
+		switch name, _, _ := strings.Cut(command, " "); name {
+		case "MGET":
+			return "*1\r\n$1\r\n1\r\n"
+		case "EXEC":
+			return "*0\r\n"
+		}
+		return usual
+	})
+	db := f.open()
+	read := func(tx kv.Tx) error { _, err := tx.Get([]byte("a")); return err }
+	for name, fn := range map[string]func(context.Context) error{
+		"deadline": func(ctx context.Context) error { <-ctx.Done(); return nil },
+		"error":    func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		f.told()
+		err := db.Update(ctx, nil, kv.Async, func(tx kv.Tx) error { return errors.Join(read(tx), fn(ctx)) })
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", name, err)
+		}
+		before := strings.Fields(f.told()[0])[0]
+		if err := db.Update(t.Context(), nil, kv.Async, read); err != nil {
+			t.Errorf("after %s: %v", name, err)
+		}
+		if after := strings.Fields(f.told()[0])[0]; after == before {
+			t.Errorf("after %s: connection %s is used again, with keys watched", name, after)
+		}
+	}
+}
+
+// TestUpdatePanics lets the function panic, and looks at what its connection is told.
+func TestUpdatePanics(t *testing.T) {
+	f := serveFake(t, func(_ int, command string) string {
+		if strings.HasPrefix(command, "MGET") {
+			return "*1\r\n$1\r\n1\r\n"
+		}
+		return usual
+	})
+	db := f.open()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		db.Update(t.Context(), [][]byte{[]byte("a")}, kv.Async, func(kv.Tx) error { panic("no") })
+	}()
+	if told := f.told(); !strings.HasSuffix(told[len(told)-1], " UNWATCH") {
+		t.Errorf("%q", told)
 	}
 }
