@@ -237,3 +237,14 @@ func TestLandlock(t *testing.T) {
 		})
 	}
 }
+
+// TestSandbox runs the test of package cmd/kvd for what a confined process can do, in a
+// binary without cgo, which is needed for it.
+func TestSandbox(t *testing.T) {
+	cmd := exec.Command("go", "test", "-count=1", "-v", "-run", "^TestSandbox$", "faultline/cmd/kvd")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestSandbox")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

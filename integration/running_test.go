@@ -276,7 +276,8 @@ var (
 )
 
 // TestLoadingServer kills kvd with some MiB of log, and watches the next one recover: it
-// answers -LOADING and tells how far it is, while it lives and is not ready.
+// answers -LOADING and tells how far it is, while it lives and is not ready. Before that
+// it ends one by SIGTERM while it recovers.
 func TestLoadingServer(t *testing.T) {
 	dir := t.TempDir()
 	k := startKvd(t, dir, 2, "--appendfsync", "no", "--log-bytes", "1GiB", "--dirty-budget", "64MiB")
@@ -297,6 +298,12 @@ func TestLoadingServer(t *testing.T) {
 	}
 	k.kill()
 
+	k = startUnready(t, dir)
+	k.waitLog(loadingLine)
+	k.signal(syscall.SIGTERM)
+	if status := k.wait(); status != 0 {
+		t.Errorf("SIGTERM while it recovers: exit status %d", status)
+	}
 	for try := 0; ; try++ { // the recovery may be over before we come
 		k := startUnready(t, dir, "--admin", "127.0.0.1:0")
 		admin := k.waitLog(adminLine)[1]

@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 		"kvd":        main,
 		"kvd-caged":  func() { denyUserfaultfd(); main() },
 		"kvd-nobody": func() { becomeNobody(); main() },
+		"kvd-boxed":  boxed,
 	})
 }
 
