@@ -154,6 +154,14 @@ func (b *Batch) dueKey(w *write) []byte {
 	return b.due
 }
 
+// appendDueAgain appends the write that makes the entry for w, which itself is not replayed.
+func appendDueAgain(dst []byte, w *write) []byte {
+	dst = append(dst, opPut)
+	dst = binary.AppendUvarint(dst, uint64(dueBytes+len(w.key)))
+	dst = append(dst, 0, systemSlot, 0)
+	return appendDue(dst, w.expiry, w.key)
+}
+
 // enterDue makes the entry for w, which has been made, if one is needed: was is when the
 // key was to expire before, or 0. The key is locked.
 func (db *DB) enterDue(b *Batch, w *write, was uint64) error {

@@ -174,8 +174,9 @@ func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 
 // withoutLong returns what of a batch is to be replayed whose long values are in the
 // pages, or were and have been replaced: nothing of these, and no older write to a key
-// that has one. The others may be in the pages or not. It costs a read of every leaf,
-// unless there was no long value at all.
+// that has one, but for their entries in the index, which may be in no page. The others
+// may be in the pages or not. It costs a read of every leaf, unless there was no long
+// value at all.
 func (db *DB) withoutLong(payload []byte, end wal.LSN) (rest []byte, err error) {
 	last := map[string]int{} // the last long one of a key: how much of payload is left then
 	for left := payload; len(left) > 0; {
@@ -192,14 +193,19 @@ func (db *DB) withoutLong(payload []byte, end wal.LSN) (rest []byte, err error) 
 		if err != nil {
 			return nil, err
 		}
-		if at, ok := last[string(w.key)]; !ok || len(more) < at {
+		at, again := last[string(w.key)]
+		if again = !again || len(more) < at; again {
 			newer, err := db.hasNewer(w.key, end)
 			if err != nil {
 				return nil, err
 			}
-			if !newer {
-				rest = append(rest, left[:len(left)-len(more)]...)
-			}
+			again = !newer
+		}
+		switch {
+		case again:
+			rest = append(rest, left[:len(left)-len(more)]...)
+		case w.expiry != 0:
+			rest = appendDueAgain(rest, &w)
 		}
 		left = more
 	}
