@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing/iotest"
+	"time"
 
 	"faultline/flusher"
 	"faultline/internal/disk"
@@ -125,8 +126,14 @@ func (w manner) options(m *memdisk.FS) *Options {
 		logBuffer:       4 << 10,
 		noHelper:        w.alone,
 		pieceBytes:      2 * flusher.ValuePageBytes,
+		Clock:           func() time.Time { return timeOf(filmNow) },
 	}
 }
+
+// filmNow is the time in films, in milliseconds. It stands still, so that what a store
+// must have does not depend on when it is looked at: keys expire long after it, or have
+// expired when they are put.
+const filmNow = 1 << 40
 
 // A director has a store do what makes a film.
 type director struct {
@@ -291,6 +298,10 @@ func (d *director) step() error {
 		return d.round(d.db.Compact)
 	case n < 18:
 		return d.deleteRange(Durability(d.rng.IntN(3)))
+	case n < 19:
+		return d.clear()
+	case n < 21:
+		return d.tidy()
 	case n < 37:
 		return d.write(context.Background(), Sync)
 	case n < 50:
@@ -344,11 +355,15 @@ func (d *director) write(ctx context.Context, durability Durability) error {
 			size = 4050 + d.rng.IntN(12_000) // most are long
 		}
 		value := binary.LittleEndian.AppendUint64(make([]byte, size), uint64(d.begun()+1))
-		err = errors.Join(err, b.Put(fmt.Appendf(nil, "key%03d", key), value))
+		err = errors.Join(err, b.PutExpiring(fmt.Appendf(nil, "key%03d", key), value, d.expiry()))
 	}
 	key := d.rng.IntN(filmKeys)
 	put(key)
-	switch d.rng.IntN(8) {
+	switch d.rng.IntN(9) {
+	case 8:
+		for i := range 1 + d.rng.IntN(6) {
+			err = errors.Join(err, b.SetExpiry(fmt.Appendf(nil, "key%03d", (key+i)%filmKeys), d.expiry()))
+		}
 	case 0, 1:
 		for range 1 + d.rng.IntN(6) {
 			put(d.rng.IntN(filmKeys))
@@ -384,6 +399,17 @@ func (d *director) write(ctx context.Context, durability Durability) error {
 	return nil
 }
 
+// expiry is when a key is to expire: most never do.
+func (d *director) expiry() time.Time {
+	switch d.rng.IntN(8) {
+	case 0, 1:
+		return timeOf(filmNow + 1 + d.rng.Uint64N(1000))
+	case 2:
+		return timeOf(filmNow - d.rng.Uint64N(1000))
+	}
+	return time.Time{}
+}
+
 // modifyBy makes the writes of b by a Modify that asks for every other key before.
 func modifyBy(ctx context.Context, db *DB, b *Batch, durability Durability) (LSN, error) {
 	return db.Modify(ctx, nil, durability, func(tx *Tx) error {
@@ -398,8 +424,10 @@ func modifyBy(ctx context.Context, db *DB, b *Batch, durability Durability) (LSN
 			}
 			switch {
 			case err != nil:
-			case w.op == opPut:
-				err = tx.Put(w.key, w.value)
+			case w.op == opPut || w.op == opPutExpiring:
+				err = tx.PutExpiring(w.key, w.value, timeOf(w.expiry))
+			case w.op == opSetExpiry:
+				err = tx.SetExpiry(w.key, timeOf(w.expiry))
 			default:
 				err = tx.Delete(w.key)
 			}
@@ -462,9 +490,16 @@ func (d *director) deleteRange(durability Durability) error {
 	}
 	deleted, err := d.db.DeleteRange(context.Background(), lower, upper, durability)
 	if errors.Is(err, ErrNoSpace) {
-		return d.refusedFrom(before + int(deleted))
+		found, err := digestOf(d.db)
+		if err != nil {
+			return err
+		}
+		if n, err = d.mu.led.find(found, before, n); err != nil {
+			return err
+		}
+		return d.refusedFrom(n)
 	}
-	if err == nil && int(deleted) != n-before {
+	if err == nil && int(deleted) < n-before { // it counts those that have expired, too
 		err = fmt.Errorf("%d keys of %d are deleted from %s to %s", deleted, n-before, lower, upper)
 	}
 	if err != nil || durability == Deferred {
@@ -472,6 +507,53 @@ func (d *director) deleteRange(durability Durability) error {
 	}
 	d.acked(n, durability == Sync)
 	return nil
+}
+
+// clear clears the store, which counts as a batch.
+func (d *director) clear() error {
+	if d.rng.IntN(3) > 0 {
+		return nil // few clears: leaves must come to be
+	}
+	d.mu.Lock()
+	d.mu.led.addClear()
+	n := d.mu.led.begun()
+	d.mu.Unlock()
+	err := d.db.spaces.main.Clear(context.Background())
+	if errors.Is(err, ErrNoSpace) {
+		return d.refused()
+	}
+	if err == nil {
+		d.acked(n, true)
+	}
+	return err
+}
+
+// tidy makes what nobody sees: it reaps keys that have expired, sweeps cleared ones, and
+// makes and drops a keyspace.
+func (d *director) tidy() error {
+	var err error
+	switch d.rng.IntN(3) {
+	case 0:
+		if d.alone { // else the reaper does it
+			_, err = d.db.reap(context.Background())
+		}
+	case 1:
+		if d.alone {
+			err = d.db.sweep(context.Background())
+		}
+	default:
+		var ks *Keyspace
+		if ks, err = d.db.Keyspace("other"); err == nil {
+			err = ks.PutExpiring([]byte("key"), make([]byte, 5000), d.expiry(), Async)
+		}
+		if err == nil && d.rng.IntN(2) == 0 {
+			err = d.db.DropKeyspace("other")
+		}
+	}
+	if errors.Is(err, ErrNoSpace) {
+		return nil
+	}
+	return err
 }
 
 var errReader = errors.New("reader fails")

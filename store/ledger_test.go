@@ -27,11 +27,20 @@ func entryDigest(key, value []byte) uint64 {
 	return (k ^ bits.RotateLeft64(v, 29)) * 0x9e3779b97f4a7c15
 }
 
-// digestOf reads the whole store, in key order.
+// A ledgerEntry is what the sum has of a key.
+type ledgerEntry struct{ digest, expiry uint64 }
+
+func (e ledgerEntry) sum() uint64 { return e.digest + e.expiry*0xbf58476d1ce4e5b9 }
+
+// digestOf reads the whole store, in key order, and compares it with the index of keys
+// that expire, and with Len, which counts those that have expired, too.
 func digestOf(db *DB) (d digest, err error) {
-	d, err = walkOf(db)
-	if n := db.Len(); err == nil && n != d.keys {
-		return d, fmt.Errorf("%d keys found, Len is %d", d.keys, n)
+	if d, err = walkOf(db); err != nil {
+		return d, err
+	}
+	keys, err := checkIndex(db)
+	if n := db.Len(); err == nil && n != keys {
+		return d, fmt.Errorf("%d keys found, Len is %d", keys, n)
 	}
 	return d, err
 }
@@ -50,19 +59,25 @@ func walkOf(db *DB) (d digest, err error) {
 		}
 		last = append(last[:0], it.Key()...)
 		d.keys++
-		d.sum += entryDigest(it.Key(), it.Value())
+		d.sum += ledgerEntry{entryDigest(it.Key(), it.Value()), it.c.Expiry()}.sum()
 	}
 	return d, it.Err()
 }
 
 // A ledger knows what a store must have after each batch.
 type ledger struct {
-	entries map[string]uint64 // after the last batch, the digest of each entry
-	after   []digest          // 0, 1, 2 ... batches
+	entries map[string]ledgerEntry // after the last batch
+	after   []digest               // 0, 1, 2 ... batches
 }
 
 func newLedger() *ledger {
-	return &ledger{entries: map[string]uint64{}, after: make([]digest, 1)}
+	return &ledger{entries: map[string]ledgerEntry{}, after: make([]digest, 1)}
+}
+
+// addClear enters a Clear as the next batch.
+func (l *ledger) addClear() {
+	clear(l.entries)
+	l.after = append(l.after, digest{})
 }
 
 // begun is how many batches there are.
@@ -77,11 +92,20 @@ func (l *ledger) add(b *Batch) error {
 			return err
 		}
 		w.key = w.key[tree.OwnerBytes:]
-		d.sum -= l.entries[string(w.key)]
+		e, had := l.entries[string(w.key)]
+		d.sum -= e.sum()
 		delete(l.entries, string(w.key))
-		if w.op == opPut {
-			l.entries[string(w.key)] = entryDigest(w.key, w.value)
-			d.sum += l.entries[string(w.key)]
+		switch w.op {
+		case opPut, opPutExpiring:
+			e, had = ledgerEntry{entryDigest(w.key, w.value), w.expiry}, true
+		case opSetExpiry:
+			e.expiry = w.expiry
+		default:
+			had = false
+		}
+		if had && (w.expiry == 0 || w.expiry > filmNow) {
+			l.entries[string(w.key)] = e
+			d.sum += e.sum()
 		}
 		rest = more
 	}
@@ -107,14 +131,15 @@ func (l *ledger) addRange(lower, upper string) error {
 
 // cut returns a ledger that goes on from the first n batches, which db has.
 func (l *ledger) cut(n int, db *DB) (*ledger, error) {
-	next := &ledger{entries: map[string]uint64{}, after: slices.Clone(l.after[:n+1])}
-	for item, err := range db.All() {
-		if err != nil {
-			return nil, err
-		}
-		next.entries[string(item.Key)] = entryDigest(item.Key, item.Value)
+	next := &ledger{entries: map[string]ledgerEntry{}, after: slices.Clone(l.after[:n+1])}
+	it, err := db.NewIterator(nil)
+	if err != nil {
+		return nil, err
 	}
-	return next, nil
+	for ok := it.First(); ok; ok = it.Next() {
+		next.entries[string(it.Key())] = ledgerEntry{entryDigest(it.Key(), it.Value()), it.c.Expiry()}
+	}
+	return next, it.Close()
 }
 
 // find returns the number of batches, from least to most, after which the contents
