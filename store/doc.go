@@ -35,7 +35,16 @@
 // A DB is a keyspace, and can have others, each with a name (Keyspace). They share the
 // tree, the log and the flush rounds: a key of the tree begins with two bytes that say
 // whose it is. So a Batch can write to several, and clearing one costs the same whatever
-// its size: with the gate closed, its keys get another second byte from then on.
+// its size: with the gate closed, its keys get another second byte from then on
+// (spaces.go). What it had is deleted in the background, whole leaves at a time, and the
+// log is not told (sweeper.go).
+//
+// # Keys that expire
+//
+// A key can have a time from which on no read finds it (expiry.go). The reaper deletes it
+// soon after, by a write like any other, through an index of such times (reaper.go). The
+// log has times, not the passing of time: a recovery finds the same keys with the same
+// times, and those that have expired meanwhile are not found.
 //
 // # What readers see
 //
@@ -57,7 +66,8 @@
 // Modify that has not named the key; from then on all keys that the function has touched
 // are claimed.
 //
-// The locks, outermost first: claims, in order; places of long values; the gate; stripes
+// The locks, outermost first: that of who makes, clears or drops a keyspace; claims, in
+// order; places of long values; the gate; stripes
 // of keys, in order; those of the packages below. Readers of GetAll take stripes without
 // the gate, and nothing but a page to be read is waited for under them.
 //
