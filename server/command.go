@@ -242,6 +242,25 @@ func (t *table) find(args [][]byte) *command {
 // named finds a command by its full name, in any case.
 func (t *table) named(name []byte) *command { return t.all[strings.ToLower(string(name))] }
 
+// A recent is the command that a connection has sent last, which it will likely send
+// again, in the same letters.
+type recent struct {
+	cmd  *command // nil: none
+	name []byte
+}
+
+// find is that of the table, but looks there only if the name is another one.
+func (r *recent) find(t *table, args [][]byte) *command {
+	if r.cmd != nil && bytes.Equal(args[0], r.name) {
+		return r.cmd
+	}
+	cmd := t.find(args)
+	if cmd != nil && cmd.subs == nil && cmd.full == cmd.name {
+		r.cmd, r.name = cmd, append(r.name[:0], args[0]...)
+	}
+	return cmd
+}
+
 // lower writes s to dst in lower case and returns its length: 0, which finds
 // nothing, if it does not fit or could be taken for a full name.
 func lower(dst, s []byte) int {
@@ -263,7 +282,7 @@ func lower(dst, s []byte) int {
 // execute runs one command, or queues it in a transaction; its reply goes to c.out.
 func (c *conn) execute(args [][]byte) {
 	c.tally.commands++
-	cmd := c.srv.commands.find(args)
+	cmd := c.recent.find(c.srv.commands, args)
 	switch {
 	case cmd == nil:
 		c.refuse(args)

@@ -55,8 +55,9 @@ type conn struct {
 	muted   bool // the command that runs gets no reply
 	mark    int  // where in out the reply of that command begins
 
-	timer stopwatch
-	sends int // to the socket
+	recent recent
+	timer  stopwatch
+	sends  int // to the socket
 
 	shown   shown
 	tracks  *tracker                // CLIENT TRACKING; nil: off

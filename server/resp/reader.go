@@ -234,6 +234,10 @@ func (r *Reader) begin() {
 }
 
 func (r *Reader) arrayHeader() (more bool) {
+	if n, ok := r.shortHeader('*', min(r.lim.Args, strangerArgs)); ok {
+		r.left = n
+		return false
+	}
 	line, ok := r.line('\r', "too big mbulk count string")
 	if !ok {
 		return true
@@ -252,7 +256,35 @@ func (r *Reader) arrayHeader() (more bool) {
 	return false
 }
 
+// shortHeader takes a header of one to four digits that is whole in the buffer, which is
+// most of them, without the search of line. It leaves all others to that, and those of
+// more than most.
+func (r *Reader) shortHeader(kind byte, most int) (n int, ok bool) {
+	b := r.buf[r.pos:]
+	if len(b) < 4 || b[0] != kind || b[1] < '1' || b[1] > '9' {
+		return 0, false
+	}
+	n = int(b[1] - '0')
+	for i := 2; i < min(len(b)-1, 6); i++ {
+		switch c := b[i]; {
+		case '0' <= c && c <= '9' && i < 5:
+			n = 10*n + int(c-'0')
+		case c == '\r' && b[i+1] == '\n' && n <= most:
+			r.pos += i + 2
+			r.scanned = r.pos
+			return n, true
+		default:
+			return 0, false
+		}
+	}
+	return 0, false
+}
+
 func (r *Reader) bulkHeader() (more bool) {
+	if n, ok := r.shortHeader('$', min(r.lim.BulkBytes, strangerBulkBytes)); ok {
+		r.size = n
+		return false
+	}
 	if r.pos < len(r.buf) && r.buf[r.pos] != '$' {
 		r.err = ProtocolError(fmt.Sprintf("expected '$', got '%c'", r.buf[r.pos]))
 		return false
