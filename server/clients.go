@@ -80,6 +80,7 @@ const (
 	stateBcast
 	stateClosing
 	stateDirty
+	stateSubscribed
 
 	// Shifts.
 	stateQueue = 16 // what is queued, plus 1; 0 without MULTI
@@ -88,6 +89,13 @@ const (
 
 // multi is the number of queued commands, -1 without MULTI.
 func (s clientState) multi() int { return int(uint16(s>>stateQueue)) - 1 }
+
+func (s clientState) subscriptions() int {
+	if s&stateSubscribed != 0 {
+		return 1
+	}
+	return 0
+}
 
 func (s clientState) db() int { return int(s >> stateDB) }
 
@@ -112,6 +120,7 @@ func (c *conn) state() clientState {
 	set(c.out.Protocol() == 3, stateThree)
 	set(c.authenticated, stateOpen)
 	set(c.closing, stateClosing)
+	set(c.subscribed, stateSubscribed)
 	set(c.touched.Load(), stateDirty)
 	if t := c.tracks; t != nil {
 		s |= stateTracking
@@ -145,6 +154,7 @@ func (c *conn) flags(s clientState) string {
 		is     bool
 		letter byte
 	}{
+		{s&stateSubscribed != 0, 'P'},
 		{s.multi() >= 0, 'x'},
 		{s&stateTracking != 0, 't'},
 		{s&stateBroken != 0, 'R'},
@@ -201,11 +211,11 @@ func (c *conn) describe() string {
 		redirect = t.shownRedirect.Load()
 	}
 	held := c.held.Load()
-	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=%d sub=0 psub=0 ssub=0 "+
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=0 ssub=0 "+
 		"multi=%d qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=%d events=r "+
 		"cmd=%s user=default redir=%d resp=%d lib-name=%s lib-ver=%s\n",
 		c.id, addr, laddr, c.fd(), word(&c.shown.name), int64(time.Since(c.born).Seconds()), c.idle.ticks.Load(),
-		c.flags(s), s.db(), s.multi(), held, cmd, redirect, s.resp(), word(&c.shown.lib), word(&c.shown.libVersion))
+		c.flags(s), s.db(), s.subscriptions(), s.multi(), held, cmd, redirect, s.resp(), word(&c.shown.lib), word(&c.shown.libVersion))
 }
 
 // connections returns those that are open, the oldest first.
@@ -319,7 +329,9 @@ func clientKind(name []byte) string {
 	switch {
 	case isWord(name, "normal"):
 		return "normal"
-	case isWord(name, "slave"), isWord(name, "replica"), isWord(name, "master"), isWord(name, "pubsub"):
+	case isWord(name, "pubsub"):
+		return "pubsub"
+	case isWord(name, "slave"), isWord(name, "replica"), isWord(name, "master"):
 		return "other" // there are none
 	}
 	return ""
@@ -334,6 +346,14 @@ type clientFilter struct {
 	skipme      bool
 }
 
+// kind is normal or pubsub.
+func (c *conn) kind() string {
+	if clientState(c.shown.state.Load())&stateSubscribed != 0 {
+		return "pubsub"
+	}
+	return "normal"
+}
+
 func (f *clientFilter) takes(me, c *conn) bool {
 	addr, laddr := c.addresses()
 	switch {
@@ -341,7 +361,7 @@ func (f *clientFilter) takes(me, c *conn) bool {
 		f.ids != nil && !slices.Contains(f.ids, c.id),
 		f.addr != "" && f.addr != addr,
 		f.laddr != "" && f.laddr != laddr,
-		f.kind != "" && f.kind != "normal",
+		f.kind != "" && f.kind != c.kind(),
 		f.minAge > 0 && time.Since(c.born) < f.minAge:
 		return false
 	}

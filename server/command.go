@@ -184,6 +184,7 @@ func commandGroups() []group {
 		{"server", configCommands()},
 		{"server", serverCommands()},
 		{"server", slowlogCommands()},
+		{"pubsub", subscribeCommands()},
 		{"scripting", scriptingCommands()},
 	}
 }
@@ -293,6 +294,8 @@ func (c *conn) execute(args [][]byte) {
 		c.reject(cmd, noAuth)
 	case cmd.flags&flagLoading == 0 && !c.srv.Ready():
 		c.reject(cmd, errLoading)
+	case c.listens(cmd):
+		c.reject(cmd, "ERR Can't execute '"+cmd.full+"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
 	case !c.multi.open || cmd.isImmediate():
 		if c.srv.pause.Load() != nil {
 			c.awaitPause(cmd)

@@ -17,6 +17,7 @@ var groupTitles = []struct{ group, title string }{
 	{"kv", "Keys in their order"},
 	{"transactions", "Transactions"},
 	{"connection", "Connections"},
+	{"pubsub", "Messages to clients of RESP2 that cache"},
 	{"server", "The server"},
 	{"scripting", "For tools"},
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -63,6 +64,8 @@ type conn struct {
 	tracks  *tracker                // CLIENT TRACKING; nil: off
 	tracker atomic.Pointer[tracker] // the same, for other goroutines
 	inbox   inbox
+
+	subscribed bool // SUBSCRIBE
 
 	// What transactions need.
 	multi    multi
@@ -193,9 +196,14 @@ func (c *conn) wake() {
 	c.kick()
 }
 
-// kill ends the connection at once.
+// kill ends the connection at once, and does not wait for it. Close of TLS would wait
+// for the client to take a last message.
 func (c *conn) kill() {
 	c.killed.Store(true)
+	if t, ok := c.nc.(*tls.Conn); ok {
+		t.NetConn().Close()
+		return
+	}
 	c.nc.Close()
 }
 

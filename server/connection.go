@@ -32,6 +32,12 @@ func connectionCommands() []*command {
 }
 
 func cmdPing(c *conn, args [][]byte) {
+	if c.subscribed && c.out.Protocol() == 2 && len(args) <= 2 {
+		c.out.Array(2)
+		c.out.BulkString("pong")
+		c.out.Bulk(append(args, nil)[1])
+		return
+	}
 	switch len(args) {
 	case 1:
 		c.out.Status("PONG")
@@ -57,6 +63,7 @@ func cmdReset(c *conn, _ [][]byte) {
 	c.out.SetProtocol(2)
 	c.replies, c.muted = repliesOn, false
 	c.stopTracking()
+	c.subscribed = false
 	c.login(c.srv.secret.Load() == nil)
 	c.out.Status("RESET")
 }

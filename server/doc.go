@@ -56,9 +56,30 @@
 // been written is told to those who WATCH and to those who cache, after it is visible
 // and before the reply is sent (committed).
 //
+// # What others tell a connection
+//
+// Only its own goroutine reads and writes a connection. Another that has something for it
+// leaves that where the goroutine finds it, and kicks: the read that it waits in fails by
+// its deadline, it looks what there is, and reads on.
+//
+//	a key that it caches was written    inbox.go     a message
+//	it is to give its buffers back      janitor.go   smaller ones
+//	Shutdown                            server.go    the end, when all is answered
+//
+// # What a client can cost
+//
+//	before the password   10 arguments of 16 KiB, 10 s, half of all connections
+//	input                 one command, of CommandBytes; the buffer grows with what comes
+//	output                flushBytes and one reply; WriteTimeout for each piece of it
+//	messages              inboxBytes; then one that says all
+//	tracked keys          tracking-table-max-keys; then some are told to be invalid
+//	all connections       ClientMemory; then the largest is ended (memory.go)
+//	an idle one           100 bytes of buffers after a few seconds
+//
 // # The end of a connection
 //
-// QUIT, a protocol error, an error of the socket, a failed B, or Shutdown. A
+// QUIT, a protocol error, an error of the socket, a failed B, CLIENT KILL, a limit of
+// those above, or Shutdown. A
 // panic ends the process, also one that a command set off: it is a bug here or
 // in the store, whose memory is then in doubt, while its log is not. The input
 // cannot set one off by design: package resp has limits for it, and fuzz tests.
@@ -66,6 +87,8 @@
 // # Locks
 //
 // Server.mu guards the set of connections, cursors.mu the table of SCAN, watches.mu that
-// of WATCH. None is held while another is taken, nor during a call of the store or a
+// of WATCH, a trackingShard's its part of the keys that are cached, tracking.bcast the
+// prefixes. The inbox's mutex is taken last, also under that of tracking.bcast. Of the
+// others none is held while another is taken, nor during a call of the store or a
 // socket.
 package server

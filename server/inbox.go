@@ -103,12 +103,18 @@ func (c *conn) deliver() {
 }
 
 // invalidate begins a message; the keys follow. It is false if the client cannot take
-// one: RESP2 has nothing that is not a reply.
+// one: RESP2 has nothing that is not a reply, but for who listens to the channel.
 func (c *conn) invalidate() bool {
-	if c.out.Protocol() == 2 {
+	switch {
+	case c.out.Protocol() == 3:
+		c.out.Push(2)
+		c.out.BulkString("invalidate")
+	case c.subscribed:
+		c.out.Array(3)
+		c.out.BulkString("message")
+		c.out.BulkString(invalidations)
+	default:
 		return false
 	}
-	c.out.Push(2)
-	c.out.BulkString("invalidate")
 	return true
 }

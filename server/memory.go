@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"sync/atomic"
 )
 
@@ -54,37 +56,36 @@ func (c *conn) account() (ok bool) {
 // relieve ends the connections that hold most until over bytes will come free. It is
 // false if c is among them. They give the memory back when they have noticed.
 func (s *Server) relieve(c *conn, over int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for other := range s.mu.open {
-		if other.killed.Load() {
-			over -= other.held.Load() // on its way
-		}
-	}
-	for over > 0 {
-		largest := s.largest()
-		if largest == c || largest == nil {
+	for _, victim := range s.victims(over) {
+		if victim == c {
 			return false
 		}
-		over -= largest.held.Load()
 		s.memory.evicted.Add(1)
-		largest.kill()
+		victim.kill()
 		s.opts.Log.Warn("ended the connection with the largest buffers: memory for connections is short",
-			"from", largest.nc.RemoteAddr(), "bytes", largest.held.Load())
+			"from", victim.nc.RemoteAddr(), "bytes", victim.held.Load())
 	}
 	return true
 }
 
-// largest returns the connection with the largest buffers, of those that may be ended.
-// s.mu is held.
-func (s *Server) largest() (largest *conn) {
+// victims returns the connections whose ends free over bytes, the largest first. What
+// those hold that are ending counts already.
+func (s *Server) victims(over int64) (list []*conn) {
+	s.mu.Lock()
+	all := make([]*conn, 0, len(s.mu.open))
 	for c := range s.mu.open {
-		if c.killed.Load() || c.shown.noEvict.Load() {
-			continue
-		}
-		if largest == nil || c.held.Load() > largest.held.Load() {
-			largest = c
+		switch {
+		case c.killed.Load():
+			over -= c.held.Load()
+		case !c.shown.noEvict.Load():
+			all = append(all, c)
 		}
 	}
-	return largest
+	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b *conn) int { return cmp.Compare(b.held.Load(), a.held.Load()) })
+	for i := 0; i < len(all) && over > 0; i++ {
+		list = append(list, all[i])
+		over -= all[i].held.Load()
+	}
+	return list
 }

@@ -248,3 +248,70 @@ func TestExpired(t *testing.T) {
 	srv.Expired(nil, []byte("a"))
 	expect(t, c, `>["invalidate" ["a"]]`)
 }
+
+// TestRedirect sends the messages about what one connection reads to another, in both
+// protocols, and ends that one.
+func TestRedirect(t *testing.T) {
+	_, addr := start(t, openStore(t), Options{})
+	writer := dial(t, addr)
+	two, to := dial(t, addr), dial(t, addr)
+	id := do(t, to, "CLIENT", "ID").Int
+	if got := answer(t, to, "SUBSCRIBE", "news"); got != "-ERR there is no channel but __redis__:invalidate" {
+		t.Error(got)
+	}
+	if got := answer(t, to, "SUBSCRIBE", invalidations); got != `["subscribe" "__redis__:invalidate" :1]` {
+		t.Error(got)
+	}
+	do(t, two, "CLIENT", "TRACKING", "ON", "REDIRECT", strconv.FormatInt(id, 10))
+	if got := do(t, two, "CLIENT", "GETREDIR").Int; got != id {
+		t.Errorf("redirected to %d, want %d", got, id)
+	}
+	do(t, two, "CLIENT", "TRACKINGINFO")
+	answer(t, two, "GET", "a")
+	do(t, writer, "SET", "a", "1")
+	expect(t, to, `["message" "__redis__:invalidate" ["a"]]`)
+	do(t, writer, "FLUSHALL")
+	expect(t, to, `["message" "__redis__:invalidate" nil]`)
+	for _, step := range []struct{ send, want string }{
+		{"GET a", "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"},
+		{"PING", `["pong" ""]`},
+		{"PING x", `["pong" "x"]`},
+		{"UNSUBSCRIBE", `["unsubscribe" "__redis__:invalidate" :0]`},
+		{"UNSUBSCRIBE", `["unsubscribe" nil :0]`},
+		{"GET a", "nil"},
+	} {
+		if got := answer(t, to, strings.Fields(step.send)...); got != step.want {
+			t.Errorf("%s: %s, want %s", step.send, got, step.want)
+		}
+	}
+
+	to = three(t, addr)
+	id = do(t, to, "CLIENT", "ID").Int
+	c := three(t, addr, "CLIENT TRACKING ON REDIRECT "+strconv.FormatInt(id, 10))
+	replies(t, c, "GET b")
+	do(t, writer, "SET", "b", "1")
+	expect(t, to, `>["invalidate" ["b"]]`)
+	replies(t, c, "GET b")
+	do(t, to, "QUIT")
+	expectEnd(t, to)
+	do(t, writer, "SET", "b", "2")
+	expect(t, c, fmt.Sprintf(`>["tracking-redir-broken" :%d]`, id))
+	if got := do(t, c, "CLIENT", "TRACKINGINFO").String(); !strings.Contains(got, "broken_redirect") {
+		t.Error(got)
+	}
+}
+
+// TestRecent sends commands whose names begin alike, in different letters: each must be
+// found, also behind another one.
+func TestRecent(t *testing.T) {
+	table, r := newTable(), recent{}
+	for _, line := range []string{"get a", "get b", "GET a", "getx", "get a", "config get a", "config set a b", "config", "get", "set a", "nothing", "set a"} {
+		var args [][]byte
+		for _, w := range strings.Fields(line) {
+			args = append(args, []byte(w))
+		}
+		if got, want := r.find(table, args), table.find(args); got != want {
+			t.Errorf("%s: found %v, want %v", line, got, want)
+		}
+	}
+}
