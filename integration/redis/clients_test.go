@@ -15,13 +15,7 @@ import (
 // eachServer runs a test of a client against kvd, and against redis-server, which
 // shows that what the test expects is what Redis does.
 func eachServer(t *testing.T, test func(t *testing.T, s *server)) {
-	t.Run("kvd", func(t *testing.T) {
-		s := startKvd(t)
-		if s.lacks(t) {
-			t.Skip("kvd does not expire or track keys yet")
-		}
-		test(t, s)
-	})
+	t.Run("kvd", func(t *testing.T) { test(t, startKvd(t)) })
 	t.Run("redis", func(t *testing.T) { test(t, startRedisTCP(t)) })
 }
 

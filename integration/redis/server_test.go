@@ -143,21 +143,3 @@ func (s *server) dial() (*conn, error) {
 	}
 	return &conn{Conn: c, server: s, r: bufio.NewReaderSize(c, 64<<10)}, nil
 }
-
-// notYet are the forms of what kvd does not have yet.
-var notYet = regexp.MustCompile("EX|PERSIST|GT|CLIENT|FLUSH")
-
-// lacks tells whether the server cannot expire keys or track them yet.
-func (s *server) lacks(t testing.TB) bool {
-	c, err := s.dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for _, args := range [][]string{{"HELLO", "3"}, {"SETEX", "k", "100000", "v"}, {"CLIENT", "TRACKING", "ON"}} {
-		if v, err := c.do(args...); err != nil || v.isError() {
-			return true
-		}
-	}
-	return false
-}
