@@ -334,11 +334,11 @@ func (c *conn) call(cmd *command, args [][]byte) {
 	}
 }
 
-// reject answers a command that is not run, with an error. That spoils a transaction, and
-// ends it if it is EXEC that is not run.
+// reject answers a command that is not run, with an error. That spoils a transaction. If it
+// is EXEC that is not run it ends what there was, a transaction or not.
 func (c *conn) reject(cmd *command, text string) {
 	cmd.stats.rejected.Add(1)
-	if c.multi.open && cmd.full == "exec" {
+	if cmd.full == "exec" {
 		c.discard()
 		c.execAbort(text)
 		return
