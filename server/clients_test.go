@@ -187,6 +187,29 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestQueueMemory queues commands that are together more than the memory for buffers.
+func TestQueueMemory(t *testing.T) {
+	srv, addr := start(t, openStore(t), Options{ClientMemory: 2 << 20})
+	c := dial(t, addr)
+	do(t, c, "MULTI")
+	value, queued := strings.Repeat("v", 100_000), 0
+	for queued < 100 {
+		if _, err := c.Do("SET", "a", value); err != nil {
+			break
+		}
+		queued++
+	}
+	if queued < 10 || queued > 22 {
+		t.Errorf("%d values of 100 KB were queued in 2 MiB", queued)
+	}
+	for srv.openCount() > 0 {
+		runtime.Gosched()
+	}
+	if n := srv.memory.held.Load(); n != 0 {
+		t.Errorf("%d bytes held by nobody", n)
+	}
+}
+
 // TestOutputLimit asks for more in one reply than a client may have waiting.
 func TestOutputLimit(t *testing.T) {
 	_, addr := start(t, openStore(t), Options{OutputLimit: OutputLimit{HardBytes: 1 << 20}})

@@ -315,7 +315,9 @@ func (c *conn) release() {
 	if cap(c.scratch) > keptBytes {
 		c.scratch = nil
 	}
-	c.account()
+	if !c.account() && c.err == nil {
+		c.err = errMemory
+	}
 }
 
 // shrink gives back the buffers of a connection that nobody uses.

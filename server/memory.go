@@ -14,7 +14,8 @@ var errMemory = errors.New("no memory for the buffers of the connection")
 // that is the one that wants more, it is refused.
 //
 //	in.Fill: the buffer is full     ---> Take
-//	flush: out, scratch, batch      ---> Take, once they are large
+//	flush: out, scratch, batch,
+//	       what MULTI has queued    ---> Take, once they are large
 //
 // What is not seen here is one reply that is being written, and what the kernel buffers.
 type memory struct {
@@ -39,7 +40,7 @@ func (c *conn) Take(bytes int) (ok bool) {
 // account counts the buffers that are not the reader's. It is false if there is no
 // memory for them.
 func (c *conn) account() (ok bool) {
-	now := c.out.Cap() + cap(c.scratch)
+	now := c.out.Cap() + cap(c.scratch) + c.multi.bytes
 	if b := c.batch.Bytes(); b > keptBytes {
 		now += b
 	}
