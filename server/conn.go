@@ -233,10 +233,10 @@ func (c *conn) flush() {
 		c.instead(err)
 		return
 	}
+	c.show() // before the client can ask for it
 	c.send() // C
 	c.mark = 0
 	c.release()
-	c.show()
 }
 
 // instead answers an error in place of all replies that wait, and ends the connection.
