@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"faultline/store"
 )
@@ -249,4 +251,41 @@ func ExampleDB_GetAll() {
 	// fig: purple
 	// no plum
 	// <nil>
+}
+
+// A key that expires is not found from that moment on. The clock of this store is set by
+// hand.
+func ExampleDB_PutExpiring() {
+	dir, options, remove := scratch()
+	defer remove()
+	var minutes atomic.Int64
+	start := time.Date(2030, time.January, 1, 12, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return start.Add(time.Duration(minutes.Load()) * time.Minute) }
+	options.Clock = clock
+	db, err := store.Open(dir, options)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	key := []byte("session")
+	if err := db.PutExpiring(key, []byte("ada"), clock().Add(30*time.Minute), store.Sync); err != nil {
+		log.Fatal(err)
+	}
+	at, err := db.Expiry(key)
+	fmt.Println(at.UTC().Format(time.TimeOnly), err)
+	minutes.Store(29)
+	found, err := db.Expire(key, clock().Add(30*time.Minute), store.Sync) // it is in use still
+	fmt.Println(found, err)
+	minutes.Store(58)
+	has, err := db.Has(key)
+	fmt.Println(has, err)
+	minutes.Store(59)
+	has, err = db.Has(key)
+	fmt.Println(has, err)
+	// Output:
+	// 12:30:00 <nil>
+	// true <nil>
+	// true <nil>
+	// false <nil>
 }
