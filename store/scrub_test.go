@@ -42,7 +42,7 @@ func TestScrubBusy(t *testing.T) {
 		if raceEnabled {
 			scrubs, rounds = 1+scrubs/5, 1+rounds/5
 		}
-		for n := 0; n < scrubs || db.Metrics().Flush.Rounds < from+rounds; n++ {
+		for n := 0; n < scrubs || records == 0 || db.Metrics().Flush.Rounds < from+rounds; n++ {
 			r, err := db.Scrub(context.Background(), nil)
 			if err != nil {
 				t.Errorf("scrub %d: %v\n%v", n, err, r.Damages)
@@ -51,8 +51,8 @@ func TestScrubBusy(t *testing.T) {
 			pages, records = pages+r.Pages, records+r.LogRecords
 			scrubs = min(scrubs, n+20*int(rounds)) // of a slow machine
 		}
-		if pages == 0 || records == 0 {
-			t.Errorf("%d pages and %d records were looked at", pages, records)
+		if pages == 0 {
+			t.Error("no page was looked at")
 		}
 		t.Logf("%d pages and %d records, %d rounds beside", pages, records, db.Metrics().Flush.Rounds-from)
 	})
