@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 
 	"faultline/cmd/kvbench/internal/cgroup"
 	"faultline/cmd/kvbench/internal/engine"
@@ -117,6 +118,9 @@ func (k *process) release(in io.WriteCloser, spec []byte) error {
 		}
 	}
 	_, err := in.Write(spec)
+	if errors.Is(err, syscall.EPIPE) {
+		err = nil // it has ended, and its end says why
+	}
 	return errors.Join(err, in.Close())
 }
 
