@@ -6,6 +6,10 @@ import (
 	"faultline/store"
 )
 
+// lcsBytes is the most memory that an LCS works with: what one client asks for must not
+// be what all the others have.
+const lcsBytes = 64 << 20
+
 // An lcsRequest is the options of LCS.
 type lcsRequest struct {
 	length, index, withLen bool
@@ -30,7 +34,7 @@ func cmdLcs(c *conn, args [][]byte) {
 		return
 	}
 	a, b := texts[0], texts[1]
-	if int64(len(a)+1)*int64(len(b)+1) > c.srv.conf.bulkBytes.Load()/4 {
+	if int64(len(a)+1)*int64(len(b)+1) > min(c.srv.conf.bulkBytes.Load(), lcsBytes)/4 {
 		c.out.Error("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
 		return
 	}
