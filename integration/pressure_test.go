@@ -56,7 +56,8 @@ func TestFullDisk(t *testing.T) {
 		t.Run(fstype, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, uint64(i)))
 			disk := newSmallDisk(t, fstype)
-			for n := range campaign.Scale(t, 4) {
+			most := campaign.Scale(t, 4)
+			for n := 0; n < most || i == 1 && len(fills) < 2 && n < 8*most; n++ {
 				files, again := fillDisk(t, disk, rng, n)
 				for _, file := range files {
 					full++
