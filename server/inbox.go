@@ -28,7 +28,7 @@ type inbox struct {
 	mu      struct {
 		sync.Mutex
 		all    bool   // all keys, before those in keys
-		keys   []byte // each behind its length
+		keys   []byte // of each message their number, and each behind its length
 		broken bool   // whom the messages go to has gone
 	}
 }
@@ -39,16 +39,18 @@ var past = time.Unix(1, 0)
 // kick ends the read that the connection waits in, or its next one.
 func (c *conn) kick() { c.nc.SetReadDeadline(past) }
 
-// notify tells c that key is invalid; from is the connection that changed it. A nil key
-// stands for all.
-func (c *conn) notify(key []byte, from *conn) {
+// notify tells c in one message that keys are invalid; from is the connection that
+// changed them. Nil stands for all.
+func (c *conn) notify(keys [][]byte, from *conn) {
 	in := &c.inbox
 	in.mu.Lock()
-	if key == nil || len(in.mu.keys)+len(key) > inboxBytes {
+	b := binary.AppendUvarint(in.mu.keys, uint64(len(keys)))
+	for _, key := range keys {
+		b = binary.AppendUvarint(b, uint64(len(key)))
+		b = append(b, key...)
+	}
+	if in.mu.keys = b; keys == nil || len(b) > inboxBytes {
 		in.mu.all, in.mu.keys = true, nil
-	} else {
-		in.mu.keys = binary.AppendUvarint(in.mu.keys, uint64(len(key)))
-		in.mu.keys = append(in.mu.keys, key...)
 	}
 	c.unlockInbox(from)
 }
@@ -88,13 +90,23 @@ func (c *conn) deliver() {
 	if all && c.invalidate() {
 		c.out.Null()
 	}
-	for len(keys) > 0 {
+	number := func() int {
 		n, width := binary.Uvarint(keys)
-		key := keys[width : width+int(n)]
-		keys = keys[width+int(n):]
-		if c.invalidate() {
-			c.out.Array(1)
-			c.out.Bulk(key)
+		keys = keys[width:]
+		return int(n)
+	}
+	for len(keys) > 0 {
+		count := number()
+		told := c.invalidate()
+		if told {
+			c.out.Array(count)
+		}
+		for range count {
+			n := number()
+			if told {
+				c.out.Bulk(keys[:n])
+			}
+			keys = keys[n:]
 		}
 		if c.spill(); c.err != nil {
 			return

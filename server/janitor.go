@@ -57,8 +57,10 @@ func (s *Server) janitor() {
 }
 
 // look ends connections that have been idle for too long, or have not given the
-// password in time, and takes the buffers of those that are idle for a while.
+// password in time, and takes the buffers of those that are idle for a while. It takes out
+// of the table of tracked keys what a lower bound has no room for.
 func (s *Server) look() {
+	s.tracking.trim()
 	timeout := s.conf.idleSeconds.Load()
 	for _, c := range s.connections() {
 		ticks := c.idle.tick()

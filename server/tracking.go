@@ -104,18 +104,44 @@ func (t *tracking) remember(by *tracker, key []byte) {
 	var evicted string
 	var told []*tracker
 	if most := t.most.Load(); !known && t.keys.Add(1) > most && most > 0 {
-		for k, list := range s.keys { // the first is any
-			if k != string(key) || len(s.keys) == 1 {
-				evicted, told = k, list
-				break
-			}
-		}
-		delete(s.keys, evicted)
-		t.keys.Add(-1)
+		evicted, told = t.evict(s, string(key))
 	}
 	s.mu.Unlock()
 	for _, tr := range told {
-		tr.tell([]byte(evicted), nil)
+		tr.tell([][]byte{[]byte(evicted)}, nil)
+	}
+}
+
+// evict takes a key of s out, but not spared unless there is no other, and returns who is
+// to be told. The caller has the lock of s, in which there is a key.
+func (t *tracking) evict(s *trackingShard, spared string) (key string, told []*tracker) {
+	for k, list := range s.keys { // the first is any
+		if k != spared || len(s.keys) == 1 {
+			key, told = k, list
+			break
+		}
+	}
+	delete(s.keys, key)
+	t.keys.Add(-1)
+	return key, told
+}
+
+// trim evicts what is beyond the bound, which may have become lower.
+func (t *tracking) trim() {
+	for i := range t.shards {
+		s := &t.shards[i]
+		for most := t.most.Load(); most > 0 && t.keys.Load() > most; {
+			s.mu.Lock()
+			if len(s.keys) == 0 {
+				s.mu.Unlock()
+				break
+			}
+			key, told := t.evict(s, "")
+			s.mu.Unlock()
+			for _, tr := range told {
+				tr.tell([][]byte{[]byte(key)}, nil)
+			}
+		}
 	}
 }
 
@@ -128,6 +154,31 @@ func (t *tracking) announce(from *conn, keys []written) {
 	for _, k := range keys {
 		t.touch(from, k.key)
 	}
+	t.broadcast(from, keys)
+}
+
+// broadcast tells those who have asked for a prefix: one message for each prefix, with
+// all keys that one command, or one transaction, has written.
+func (t *tracking) broadcast(from *conn, keys []written) {
+	t.bcast.RLock()
+	defer t.bcast.RUnlock()
+	var list [][]byte
+	for tr, prefixes := range t.bcast.trackers {
+		for _, p := range prefixes {
+			list = list[:0]
+			for _, k := range keys {
+				if n := len(list); n > 0 && string(list[n-1]) == string(k.key) {
+					continue
+				}
+				if len(k.key) >= len(p) && string(k.key[:len(p)]) == p {
+					list = append(list, k.key)
+				}
+			}
+			if len(list) > 0 {
+				tr.tell(list, from)
+			}
+		}
+	}
 }
 
 // Expired tells those who cache key that the store has reclaimed it, and counts it. It is
@@ -135,11 +186,11 @@ func (t *tracking) announce(from *conn, keys []written) {
 func (s *Server) Expired(_ *store.Keyspace, key []byte) {
 	s.stats.expired.Add(1)
 	if s.tracking.clients.Load() > 0 {
-		s.tracking.touch(nil, key)
+		s.tracking.announce(nil, []written{{key: key}})
 	}
 }
 
-// touch tells that from has written key.
+// touch tells those who have read key that from has written it.
 func (t *tracking) touch(from *conn, key []byte) {
 	s := t.shard(key)
 	s.mu.Lock()
@@ -160,24 +211,13 @@ func (t *tracking) touch(from *conn, key []byte) {
 	}
 	s.mu.Unlock()
 	for _, tr := range list {
-		tr.tell(key, from)
-	}
-
-	t.bcast.RLock()
-	defer t.bcast.RUnlock()
-	for tr, prefixes := range t.bcast.trackers {
-		for _, p := range prefixes {
-			if len(key) >= len(p) && string(key[:len(p)]) == p {
-				tr.tell(key, from)
-				break
-			}
-		}
+		tr.tell([][]byte{key}, from)
 	}
 }
 
 // flush tells everybody that all keys are invalid.
 func (t *tracking) flush(from *conn) {
-	if t.clients.Load() == 0 {
+	if t.clients.Load() == 0 && t.keys.Load() == 0 {
 		return
 	}
 	told := make(map[*tracker]struct{})
@@ -206,18 +246,18 @@ func (tr *tracker) looped(from *conn) bool {
 	return from != nil && tr.noloop.Load() && tr.conn.Load() == from
 }
 
-// tell says that key is invalid, all keys if it is nil.
-func (tr *tracker) tell(key []byte, from *conn) {
+// tell says that keys are invalid, all keys if it is nil. It does not keep them.
+func (tr *tracker) tell(keys [][]byte, from *conn) {
 	c := tr.conn.Load()
-	if c == nil || key != nil && tr.looped(from) {
+	if c == nil || keys != nil && tr.looped(from) {
 		return
 	}
 	to := tr.redirect.Load()
 	switch {
 	case to == nil:
-		c.notify(key, from)
+		c.notify(keys, from)
 	case !to.gone.Load():
-		to.notify(key, from)
+		to.notify(keys, from)
 	case !tr.broken.Swap(true):
 		c.notifyBroken(from)
 	}
