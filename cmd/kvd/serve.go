@@ -89,7 +89,8 @@ type daemon struct {
 	admins    []net.Listener
 	srv       *server.Server
 	db        *store.DB
-	served    chan error // an error of one of the listeners
+	opened    chan struct{} // closed when clients can be served
+	served    chan error    // an error of one of the listeners
 	signals   chan os.Signal
 }
 
@@ -98,7 +99,7 @@ type daemon struct {
 // may take long: who comes early is told how far it is.
 func serve(c *config, log *slog.Logger) error {
 	syscall.Umask(0o077) // what is made is for this user only
-	d := &daemon{config: c, log: log, served: make(chan error, 1), signals: make(chan os.Signal, 2)}
+	d := &daemon{config: c, log: log, opened: make(chan struct{}), served: make(chan error, 1), signals: make(chan os.Signal, 2)}
 	d.tls.config = c
 	defer d.close()
 	for _, step := range []func() error{d.budget, d.identify, d.readFiles, d.listen, d.makeDir, d.confine} {
@@ -347,7 +348,15 @@ func (d *daemon) configure() error {
 	return nil
 }
 
+// quickOpen is how long clients wait for a store to open before they are told that it is
+// loading. Most open sooner, and then nobody need come again.
+const quickOpen = 500 * time.Millisecond
+
 func (d *daemon) accept(l net.Listener) {
+	select {
+	case <-d.opened:
+	case <-time.After(quickOpen):
+	}
 	if err := d.srv.Serve(l); err != nil {
 		select {
 		case d.served <- err:
@@ -388,6 +397,7 @@ func (d *daemon) open() (opened bool, err error) {
 		return false, err
 	}
 	d.srv.Open(d.db)
+	close(d.opened)
 	d.warn()
 	for _, l := range d.listeners {
 		d.log.Info("listening", "addr", l.Addr(), "dir", string(d.dir), "appendfsync", d.appendfsync,
