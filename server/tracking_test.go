@@ -143,11 +143,15 @@ func TestTrackingBound(t *testing.T) {
 func TestTrackingDeaf(t *testing.T) {
 	srv := New(openStore(t), Options{})
 	defer srv.Shutdown(context.Background())
-	deaf, _ := pipe(t, srv)
+	deaf, w := pipe(t, srv)
 	do(t, deaf, "HELLO", "3")
 	do(t, deaf, "CLIENT", "TRACKING", "ON", "BCAST")
+	answered := w.writes.Load()
 	deaf.Send("PING") // the reply of which nobody takes, so the connection waits
 	deaf.Flush()
+	for w.writes.Load() == answered {
+		runtime.Gosched() // what is told before that comes before the reply
+	}
 
 	writer, _ := pipe(t, srv)
 	key := strings.Repeat("k", 1000)
