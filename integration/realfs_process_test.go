@@ -34,6 +34,7 @@ type realfsTask struct {
 	Seed    uint64
 	Batches int
 	States  int    // to explore at most
+	Until   bool   // the first that is wrong
 	Keep    string // directory for the files of the first state that is wrong, "" for none
 	Forget  string // the file whose syncs do nothing, or "all"; for controls
 }

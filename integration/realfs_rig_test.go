@@ -241,7 +241,8 @@ func alike(log []blockrec.Op, s blockrec.State) blockrec.State {
 	return s
 }
 
-// explore checks the states, all or as many as asked for, chosen evenly.
+// explore checks the states, all or as many as asked for, chosen evenly, or until one is
+// wrong.
 func (r *realfsRig) explore() (err error) {
 	rec := realfsRecording{Rig: os.Getpid()}
 	if r.bounds, rec.Rounds, err = realfsBounds(r.log); err != nil {
@@ -264,7 +265,8 @@ func (r *realfsRig) explore() (err error) {
 	want := min(r.States, len(points))
 	for i := range want {
 		from, to := i*len(points)/want, (i+1)*len(points)/want
-		if err := r.visit(i, points[from+rng.IntN(to-from)]); err != nil {
+		right, err := r.visit(i, points[from+rng.IntN(to-from)])
+		if err != nil || r.Until && !right {
 			return err
 		}
 	}
@@ -272,29 +274,28 @@ func (r *realfsRig) explore() (err error) {
 }
 
 // visit checks a state, and of every fourth one a state of its recovery.
-func (r *realfsRig) visit(i int, p realfsPoint) error {
+func (r *realfsRig) visit(i int, p realfsPoint) (right bool, err error) {
 	first := r.state(r.log, p)
 	show := func() error { return r.disk.Show(first) }
 	at := fmt.Sprintf("%s seed %d: %d of %d operations, %v", r.FS, r.Seed, p.n, len(r.log), p.loss)
-	ok, err := r.try(at, show, r.bounds[p.n], i%4 == 1)
-	if err != nil || !ok || i%4 != 0 {
-		return err
+	right, err = r.try(at, show, r.bounds[p.n], i%4 == 1)
+	if err != nil || !right || i%4 != 0 {
+		return right, err
 	}
 	log, err := r.disk.Recovery()
 	if err != nil {
-		return err
+		return false, err
 	}
 	rng := rand.New(rand.NewPCG(r.Seed, uint64(p.n)))
 	again := realfsPoint{rng.IntN(len(log) + 1), blockrec.Loss(rng.IntN(int(blockrec.NumLoss)))}
 	second := r.state(log, again)
 	show = func() error { return r.disk.ShowAgain(second) }
 	at += fmt.Sprintf("; then %d of %d operations of the recovery, %v", again.n, len(log), again.loss)
-	_, err = r.try(at, show, r.bounds[p.n], false)
-	return err
+	return r.try(at, show, r.bounds[p.n], false)
 }
 
 // try shows a state, mounts it, checks the store on it, and reports.
-func (r *realfsRig) try(at string, show func() error, bound realfsBound, thorough bool) (ok bool, err error) {
+func (r *realfsRig) try(at string, show func() error, bound realfsBound, thorough bool) (right bool, err error) {
 	began := time.Now()
 	if err := show(); err != nil {
 		return false, err

@@ -147,7 +147,7 @@ const realfsBatches = 400
 func TestRealFS(t *testing.T) {
 	realfsNeeds(t)
 	seed := campaign.Seed(t)
-	want := campaign.Scale(t, 80)
+	want := campaign.Scale(t, 30)
 	for _, name := range slices.Sorted(maps.Keys(realfsKinds)) {
 		t.Run(name, func(t *testing.T) {
 			for run, states := seed, 0; states < want; run++ {
@@ -181,7 +181,7 @@ func TestRealFSControl(t *testing.T) {
 				kept := t.TempDir()
 				wrong := 0
 				for run := seed; wrong == 0 && run < seed+recordings; run++ {
-					task := realfsTask{Dir: t.TempDir(), Keep: kept, FS: name, Seed: run, Batches: realfsBatches, States: max(16, campaign.Scale(t, 16)), Forget: forget}
+					task := realfsTask{Dir: t.TempDir(), Keep: kept, FS: name, Seed: run, Batches: realfsBatches, States: max(16, campaign.Scale(t, 16)), Until: true, Forget: forget}
 					tally := task.explore(t)
 					t.Logf("%d states of %s, syncs forgotten: %s: %d wrong, %d not mounted; the first:\n%s",
 						tally.states, name, forget, tally.wrong, tally.refused, strings.Join(tally.first, "\n"))

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"faultline/internal/campaign"
 )
@@ -19,7 +20,8 @@ func rootDir(t testing.TB) string {
 	return root
 }
 
-// TestMutants tries every mutant in testdata. A suite must notice the one that it
+// TestMutants tries the mutants in testdata: half of them, by turns of days, all with
+// FAULTLINE_SCALE=2. A suite must notice the one that it
 // is named for, by a test that fails, a panic, or a hang, and pass on the product as it
 // is, which is the control. A mutant that is said to be harmless must survive, so
 // that the reason that is given for it is tested too. All mutants must fit the source,
@@ -35,7 +37,9 @@ func TestMutants(t *testing.T) {
 			t.Errorf("%s: %v", m.name, err)
 		}
 	}
-	chosen := choose(all, campaign.Seed(t), campaign.Scale(t, len(all)))
+	today := uint64(time.Now().Unix()) / (24 * 60 * 60)
+	chosen := choose(all, campaign.Seed(t)+today, campaign.Scale(t, len(all)/2))
+	t.Logf("turn %d", today)
 	var killed, harmless, survived atomic.Int64
 	t.Run("trials", func(t *testing.T) {
 		for _, s := range suites(chosen) {
@@ -71,7 +75,7 @@ func TestMutants(t *testing.T) {
 	t.Logf("%d mutants of %d: %d killed, %d harmless, %d survived", len(chosen), len(all), killed.Load(), harmless.Load(), survived.Load())
 }
 
-// choose returns n of all, or all, at even distances.
+// choose returns n of all, or all, at even distances, the first of them number seed.
 func choose(all []*mutant, seed uint64, n int) (chosen []*mutant) {
 	n = min(n, len(all))
 	for i := range n {
