@@ -133,17 +133,7 @@ func TestDeleteRangeLocked(t *testing.T) {
 	o := crowdOptions(m, false)
 	o.logBuffer, o.noHelper = 4096, true
 	db := open(t, "/d", o)
-	full, room := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	m.Hook = func(op, path string) error {
-		if op == "write" && strings.HasSuffix(path, ".log") {
-			once.Do(func() {
-				close(full)
-				<-room
-			})
-		}
-		return nil
-	}
+	full, room := holdLog(m)
 	var wg sync.WaitGroup
 	lower, upper := bytes.Repeat([]byte("a"), 900), bytes.Repeat([]byte("z"), 900)
 	put := func(value string) {

@@ -13,6 +13,23 @@ import (
 	"faultline/internal/memdisk"
 )
 
+// holdLog stops the next write of the log: full is closed by then, and the write goes on
+// when room is.
+func holdLog(m *memdisk.FS) (full, room chan struct{}) {
+	full, room = make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	m.Hook = func(op, path string) error {
+		if op == "write" && strings.HasSuffix(path, ".log") {
+			once.Do(func() {
+				close(full)
+				<-room
+			})
+		}
+		return nil
+	}
+	return full, room
+}
+
 // TestSameKey stops a writer that has changed the tree and waits for room in the log, and
 // has another one put the same key meanwhile. After a kill the key must have the value that
 // was read before: the log has the writes of a key in the order of the tree. SeenLSN, which
@@ -34,17 +51,7 @@ func TestSameKey(t *testing.T) {
 		}
 		return lsn
 	}
-	full, room := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	m.Hook = func(op, path string) error {
-		if op == "write" && strings.HasSuffix(path, ".log") {
-			once.Do(func() {
-				close(full)
-				<-room
-			})
-		}
-		return nil
-	}
+	full, room := holdLog(m)
 	var wg sync.WaitGroup
 	var waits atomic.Int64
 	var lsns [5]LSN
