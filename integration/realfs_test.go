@@ -150,6 +150,7 @@ func TestRealFS(t *testing.T) {
 	want := campaign.Scale(t, 30)
 	for _, name := range slices.Sorted(maps.Keys(realfsKinds)) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for run, states := seed, 0; states < want; run++ {
 				task := realfsTask{Dir: t.TempDir(), Keep: t.ArtifactDir(), FS: name, Seed: run, Batches: realfsBatches, States: want - states}
 				tally := task.explore(t)
@@ -178,6 +179,7 @@ func TestRealFSControl(t *testing.T) {
 	for _, forget := range []string{"all", "data", "journal"} {
 		for _, name := range slices.Sorted(maps.Keys(realfsKinds)) {
 			t.Run(forget+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				kept := t.TempDir()
 				wrong := 0
 				for run := seed; wrong == 0 && run < seed+recordings; run++ {
