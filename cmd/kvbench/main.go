@@ -17,6 +17,8 @@ import (
 	"syscall"
 
 	"faultline/cmd/kvbench/internal/bench"
+	"faultline/cmd/kvbench/internal/report"
+	"faultline/cmd/kvbench/internal/result"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -131,11 +133,11 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if out := terminal(cmd); out != nil {
 		c.Progress = out
 	}
-	save, err := openFor("json", f.json, (*bench.Report).WriteJSON) // before the run: it would be a pity after it
+	save, err := openFor("json", f.json, (*result.Run).Write) // before the run: it would be a pity after it
 	if err != nil {
 		return err
 	}
-	report, err := bench.Run(cmd.Context(), c)
+	results, err := bench.Run(cmd.Context(), c)
 	if refused := new(bench.ConfigError); errors.As(err, &refused) {
 		return err
 	}
@@ -143,7 +145,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 		return failed(err)
 	}
 	// The file is first: a reader of the table may go away before its end.
-	return failed(errors.Join(save(report), report.WriteMarkdown(cmd.OutOrStdout())))
+	return failed(errors.Join(save(results), report.Markdown(cmd.OutOrStdout(), results)))
 }
 
 // config turns the flags that are words into the figures that they mean.

@@ -21,7 +21,7 @@ func (n nothing) Put(_, _ []byte, _ bool) error { return n.put() }
 func newTestClients(db engine.DB, n int, threads int) []*client {
 	c := Config{N: n, KeyBytes: 16, ValueBytes: 100}
 	r := &run{Config: c, values: newValueBuffer(c.ValueBytes, 1)}
-	return r.newClients(db, job{Workload: Workload{"fillrandom", threads}, engine: "nothing"})
+	return r.newClients(db, job{Workload: Workload{Name: "fillrandom", Threads: threads}, engine: "nothing"})
 }
 
 // TestClientAllocatesNothing runs the timed loop on a store that does nothing:

@@ -109,8 +109,8 @@ func (c *Config) check() error {
 // more operations than that, as many as it does.
 func (c *Config) keySpaceOf(w Workload) keys.Space {
 	n := c.N
-	if w.kind().fresh {
-		n = max(n, w.ops(c))
+	if kindOf(w).fresh {
+		n = max(n, opsOf(w, c))
 	}
 	return keys.Space{N: uint64(n), Bytes: c.KeyBytes}
 }

@@ -16,71 +16,39 @@ import (
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/meter"
 	"faultline/cmd/kvbench/internal/progress"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
+	"faultline/cmd/kvbench/internal/result"
 )
-
-// A Phase is what one workload on one engine in one repetition came to.
-type Phase struct {
-	Workload string `json:"workload"`
-	Threads  int    `json:"threads"`
-	Engine   string `json:"engine"`
-	Rep      int    `json:"rep"`   // from 1
-	Place    int    `json:"place"` // 1 = this engine was first
-
-	Ops     int `json:"ops"`
-	Found   int `json:"found"`   // keys that a get or seek met
-	Entries int `json:"entries"` // entries that an iterator returned
-	Stored  int `json:"stored"`  // entries in the store afterwards, where it was written
-
-	Seconds      float64 `json:"seconds"`
-	OpsPerSecond float64 `json:"ops_per_second"`
-
-	// Of the whole process while the clients ran, and while a written store
-	// settled after that.
-	UserCPUSeconds   float64 `json:"user_cpu_seconds"`
-	SystemCPUSeconds float64 `json:"system_cpu_seconds"`
-	CPUMicrosPerOp   float64 `json:"cpu_us_per_op"`
-	SettleSeconds    float64 `json:"settle_seconds"`
-	SettleCPUSeconds float64 `json:"settle_cpu_seconds"`
-	SettleMicros     float64 `json:"settle_cpu_us_per_op"`
-
-	Latency figure.Latency `json:"latency"`
-
-	histogram *hdrhistogram.Histogram
-}
 
 // measure runs a job on an open store, settles what it wrote, and checks that
 // all of it came about.
-func (r *run) measure(ctx context.Context, db engine.DB, j job) (Phase, error) {
+func (r *run) measure(ctx context.Context, db engine.DB, j job) (result.Phase, error) {
 	clients := r.newClients(db, j)
 	if err := quiesce(r.dir); err != nil {
-		return Phase{}, err
+		return result.Phase{}, err
 	}
 	stopProfile, err := r.profile(j)
 	if err != nil {
-		return Phase{}, err
+		return result.Phase{}, err
 	}
-	stopProgress := progress.Watch(r.Progress, j.String(), int64(j.ops(&r.Config)), published(clients))
-	before := cpuNow()
-	elapsed, err := runClients(ctx, clients, r.Duration, j.kind().run)
-	after := cpuNow()
+	stopProgress := progress.Watch(r.Progress, j.String(), int64(opsOf(j.Workload, &r.Config)), published(clients))
+	var elapsed time.Duration
+	usage, err := r.used(func() (err error) {
+		elapsed, err = runClients(ctx, clients, r.Duration, kindOf(j.Workload).run)
+		return err
+	})
 	stopProgress()
 	if err := errors.Join(err, stopProfile()); err != nil {
-		return Phase{}, err
+		return result.Phase{}, err
 	}
 	p := sumUp(clients)
-	p.Workload, p.Threads, p.Engine, p.Rep, p.Place = j.Name, j.Threads, j.engine, j.rep, j.place
-	p.Seconds = elapsed.Seconds()
-	p.OpsPerSecond = float64(p.Ops) / p.Seconds
-	p.UserCPUSeconds = (after.user - before.user).Seconds()
-	p.SystemCPUSeconds = (after.system - before.system).Seconds()
-	p.CPUMicrosPerOp = 1e6 * (p.UserCPUSeconds + p.SystemCPUSeconds) / float64(p.Ops)
-	p.Latency = figure.LatencyOf(p.histogram)
-	if j.kind().writes {
-		if err := p.settle(ctx, db); err != nil {
-			return Phase{}, err
+	p.Workload, p.Engine, p.Rep, p.Place = j.Workload, j.engine, j.rep, j.place
+	p.Seconds, p.Run = elapsed.Seconds(), usage
+	if kindOf(j.Workload).writes {
+		p.Settle, err = r.used(func() error { return db.Settle(ctx) })
+		if err != nil {
+			return result.Phase{}, fmt.Errorf("settle: %w", err)
 		}
 	}
 	return p, r.verify(ctx, db, j, &p)
@@ -89,7 +57,7 @@ func (r *run) measure(ctx context.Context, db engine.DB, j job) (Phase, error) {
 func (r *run) newClients(db engine.DB, j job) []*client {
 	space := r.keySpaceOf(j.Workload)
 	seed := r.Seed + uint64(j.rep) // other draws each repetition, the same for each engine
-	stop, ops := new(atomic.Bool), j.ops(&r.Config)
+	stop, ops := new(atomic.Bool), opsOf(j.Workload, &r.Config)
 	clients := make([]*client, j.Threads)
 	for i := range clients {
 		share := ops / j.Threads
@@ -98,7 +66,7 @@ func (r *run) newClients(db engine.DB, j job) []*client {
 		}
 		clients[i] = &client{
 			db: db, index: i, clients: j.Threads, ops: share, nexts: r.SeekNexts,
-			sync: j.kind().sync || r.Sync, seed: seed,
+			sync: kindOf(j.Workload).sync || r.Sync, seed: seed,
 			space: space, key: make([]byte, space.Bytes),
 			values:  values{buf: r.values, bytes: r.ValueBytes, at: i * len(r.values) / j.Threads},
 			draw:    keys.NewDraw(uint64(r.N), seed+keys.Mix(uint64(i))),
@@ -140,34 +108,35 @@ func runClients(ctx context.Context, clients []*client, limit time.Duration, run
 	return elapsed, errors.Join(errs...)
 }
 
-func sumUp(clients []*client) Phase {
-	p := Phase{histogram: figure.NewHistogram()}
+func sumUp(clients []*client) (p result.Phase) {
+	all := figure.NewHistogram()
 	for _, c := range clients {
 		p.Ops += c.done
 		p.Found += c.found
 		p.Entries += c.entries
-		p.histogram.Merge(c.latency)
+		all.Merge(c.latency)
 	}
+	p.Latency = figure.LatencyOf(all)
 	return p
 }
 
-// settle has the store do what the writes left for later, and keeps its cost.
-func (p *Phase) settle(ctx context.Context, db engine.DB) error {
-	before, start := cpuNow(), time.Now()
-	if err := db.Settle(ctx); err != nil {
-		return fmt.Errorf("settle: %w", err)
+// used calls f and returns what the process and the machine used meanwhile.
+func (r *run) used(f func() error) (figure.Usage, error) {
+	before, err := r.meter.Read()
+	if err != nil {
+		return figure.Usage{}, err
 	}
-	after := cpuNow()
-	p.SettleSeconds = time.Since(start).Seconds()
-	p.SettleCPUSeconds = (after.user - before.user + after.system - before.system).Seconds()
-	p.SettleMicros = 1e6 * p.SettleCPUSeconds / float64(p.Ops)
-	return nil
+	if err := f(); err != nil {
+		return figure.Usage{}, err
+	}
+	after, err := r.meter.Read()
+	return meter.Between(before, after), err
 }
 
 // verify checks what the clients saw and left: figures of a store that lost
 // something are worth nothing.
-func (r *run) verify(ctx context.Context, db engine.DB, j job, p *Phase) error {
-	k, all := j.kind(), j.ops(&r.Config)
+func (r *run) verify(ctx context.Context, db engine.DB, j job, p *result.Phase) error {
+	k, all := kindOf(j.Workload), opsOf(j.Workload, &r.Config)
 	switch {
 	case r.Duration == 0 && p.Ops != all:
 		return fmt.Errorf("did %d operations, want %d", p.Ops, all)
@@ -227,6 +196,3 @@ func profilePath(path string, w Workload, rep int) string {
 	ext := filepath.Ext(path)
 	return fmt.Sprintf("%s-%s-%d%s", strings.TrimSuffix(path, ext), w, rep, ext)
 }
-
-// A cpuTime is what the process has used since it began.
-type cpuTime struct{ user, system time.Duration }

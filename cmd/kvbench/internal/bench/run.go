@@ -9,7 +9,9 @@ import (
 
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/meter"
 	"faultline/cmd/kvbench/internal/progress"
+	"faultline/cmd/kvbench/internal/result"
 )
 
 // A run is a Config under way.
@@ -18,6 +20,7 @@ type run struct {
 	dir    string // removed at the end
 	values []byte // shared by all clients
 	loaded map[string]bool
+	meter  *meter.Meter
 }
 
 // A job is one workload on one engine in one repetition.
@@ -33,9 +36,9 @@ func (j job) String() string {
 	return fmt.Sprintf("%s %s, repetition %d of %d", j.engine, j.Workload, j.rep, j.reps)
 }
 
-// Run does all that c says, and reports. What it makes on disk is gone when it
+// Run does all that c says, and returns what it measured. What it makes on disk is gone when it
 // returns. The error is a *ConfigError if nothing was run.
-func Run(ctx context.Context, c Config) (report *Report, err error) {
+func Run(ctx context.Context, c Config) (results *result.Run, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -50,8 +53,9 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 		dir:    dir,
 		values: newValueBuffer(c.ValueBytes, c.Seed),
 		loaded: map[string]bool{},
+		meter:  meter.New(dir),
 	}
-	report, err = newReport(c, dir)
+	results, err = newResults(c, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +67,9 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", j, err)
 		}
-		report.Phases = append(report.Phases, p)
+		results.Phases = append(results.Phases, p)
 	}
-	report.sumUp()
-	return report, nil
+	return results, nil
 }
 
 // jobs lists what there is to do, in the order of doing it: the engine that
@@ -85,17 +88,17 @@ func (r *run) jobs() []job {
 }
 
 // do runs one job on a store of its kind, which it opens and closes.
-func (r *run) do(ctx context.Context, j job) (p Phase, err error) {
-	if j.kind().fresh {
+func (r *run) do(ctx context.Context, j job) (p result.Phase, err error) {
+	if kindOf(j.Workload).fresh {
 		return r.doFresh(ctx, j)
 	}
 	return r.doLoaded(ctx, j)
 }
 
-func (r *run) doFresh(ctx context.Context, j job) (p Phase, err error) {
+func (r *run) doFresh(ctx context.Context, j job) (p result.Phase, err error) {
 	dir := filepath.Join(r.dir, j.engine+"-fresh")
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return Phase{}, err
+		return result.Phase{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	err = r.with(j.engine, dir, func(db engine.DB) error {
@@ -105,14 +108,14 @@ func (r *run) doFresh(ctx context.Context, j job) (p Phase, err error) {
 	return p, err
 }
 
-func (r *run) doLoaded(ctx context.Context, j job) (p Phase, err error) {
+func (r *run) doLoaded(ctx context.Context, j job) (p result.Phase, err error) {
 	dir := filepath.Join(r.dir, j.engine+"-loaded")
 	if !r.loaded[j.engine] {
 		if err := r.load(ctx, j.engine, dir); err != nil {
-			return Phase{}, fmt.Errorf("load: %w", err)
+			return result.Phase{}, fmt.Errorf("load: %w", err)
 		}
 	}
-	r.loaded[j.engine] = !j.kind().writes
+	r.loaded[j.engine] = !kindOf(j.Workload).writes
 	err = r.with(j.engine, dir, func(db engine.DB) error {
 		if err := r.warm(ctx, db); err != nil {
 			return fmt.Errorf("warm: %w", err)
@@ -161,7 +164,7 @@ func (r *run) load(ctx context.Context, name, dir string) error {
 
 // fill writes every key once, in random order, in batches.
 func (r *run) fill(ctx context.Context, db engine.DB, name string) error {
-	c := r.newClients(db, job{Workload: Workload{"fillrandom", 1}})[0]
+	c := r.newClients(db, job{Workload: Workload{Name: "fillrandom", Threads: 1}})[0]
 	defer progress.Watch(r.Progress, "load "+name, int64(r.N), published([]*client{c}))()
 	order := keys.NewPermutation(c.space.N, c.seed)
 	batch, entries := db.NewBatch(), 0

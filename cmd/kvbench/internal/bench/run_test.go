@@ -3,13 +3,13 @@ package bench
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"faultline/cmd/kvbench/internal/result"
 	"faultline/store"
 )
 
@@ -20,7 +20,7 @@ func smallConfig(t *testing.T) Config {
 		Memory: 64 << 20, Reps: 2, Seed: 1, Dir: t.TempDir(), PebbleBloom: true,
 	}
 	for _, name := range WorkloadNames() {
-		c.Workloads = append(c.Workloads, Workload{name, 1}, Workload{name, 3})
+		c.Workloads = append(c.Workloads, Workload{Name: name, Threads: 1}, Workload{Name: name, Threads: 3})
 	}
 	return c
 }
@@ -34,18 +34,15 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var encoded bytes.Buffer
-	if err := r.WriteJSON(&encoded); err != nil {
+	if err := r.Write(&encoded); err != nil {
 		t.Fatal(err)
 	}
-	var decoded Report
-	if err := json.Unmarshal(encoded.Bytes(), &decoded); err != nil {
+	decoded, err := result.Read(&encoded)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if got, want := len(decoded.Phases), len(c.Workloads)*len(c.Engines)*c.Reps; got != want {
 		t.Errorf("%d phases, want %d", got, want)
-	}
-	if got, want := len(decoded.Rows), len(c.Workloads)*len(c.Engines); got != want {
-		t.Errorf("%d rows, want %d", got, want)
 	}
 	for i := range decoded.Phases {
 		checkPhase(t, &c, &decoded.Phases[i])
@@ -55,9 +52,9 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func checkPhase(t *testing.T, c *Config, p *Phase) {
+func checkPhase(t *testing.T, c *Config, p *result.Phase) {
 	t.Helper()
-	all := map[string]Phase{
+	all := map[string]result.Phase{
 		"fillseq":    {Ops: c.N, Stored: c.N},
 		"fillrandom": {Ops: c.N, Stored: c.N},
 		"fillsync":   {Ops: minOps * p.Threads, Stored: minOps * p.Threads},
@@ -66,20 +63,20 @@ func checkPhase(t *testing.T, c *Config, p *Phase) {
 		"readseq":    {Ops: c.N * p.Threads, Entries: c.N * p.Threads},
 		"seekrandom": {Ops: minOps, Found: minOps, Entries: p.Entries},
 	}
-	want := all[p.Workload]
+	want := all[p.Name]
 	if p.Ops != want.Ops || p.Found != want.Found || p.Entries != want.Entries || p.Stored != want.Stored {
-		t.Errorf("%s %s@%d: ops %d, found %d, entries %d, stored %d, want %d, %d, %d, %d", p.Engine, p.Workload,
+		t.Errorf("%s %s@%d: ops %d, found %d, entries %d, stored %d, want %d, %d, %d, %d", p.Engine, p.Name,
 			p.Threads, p.Ops, p.Found, p.Entries, p.Stored, want.Ops, want.Found, want.Entries, want.Stored)
 	}
 	samples := p.Latency.Samples
-	if p.Workload == "readseq" {
+	if p.Name == "readseq" {
 		if samples == 0 || samples > int64(p.Ops)/8 {
 			t.Errorf("%s readseq: %d samples of %d entries", p.Engine, samples, p.Ops)
 		}
 	} else if samples != int64(p.Ops) {
-		t.Errorf("%s %s: %d samples of %d operations", p.Engine, p.Workload, samples, p.Ops)
+		t.Errorf("%s %s: %d samples of %d operations", p.Engine, p.Name, samples, p.Ops)
 	}
-	if p.Workload == "seekrandom" && (p.Entries < 45*p.Ops || p.Entries > 50*p.Ops) {
+	if p.Name == "seekrandom" && (p.Entries < 45*p.Ops || p.Entries > 50*p.Ops) {
 		t.Errorf("%s seekrandom: %d entries after %d seeks", p.Engine, p.Entries, p.Ops)
 	}
 }
@@ -88,7 +85,7 @@ func checkPhase(t *testing.T, c *Config, p *Phase) {
 // near the end returns fewer entries, so their sum tells the draws apart.
 func TestEnginesSeeTheSame(t *testing.T) {
 	c := smallConfig(t)
-	c.Workloads = []Workload{{"seekrandom", 2}}
+	c.Workloads = []Workload{{Name: "seekrandom", Threads: 2}}
 	r, err := Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +104,7 @@ func TestEnginesSeeTheSame(t *testing.T) {
 // TestRunProfile checks that each faultline phase has a profile, and no other.
 func TestRunProfile(t *testing.T) {
 	c := smallConfig(t)
-	c.Workloads, c.Reps = []Workload{{"fillseq", 1}, {"readrandom", 1}}, 1
+	c.Workloads, c.Reps = []Workload{{Name: "fillseq", Threads: 1}, {Name: "readrandom", Threads: 1}}, 1
 	dir := t.TempDir()
 	c.CPUProfile = filepath.Join(dir, "cpu.pprof")
 	if _, err := Run(t.Context(), c); err != nil {
@@ -141,7 +138,7 @@ func TestRunRefuses(t *testing.T) {
 			c.Engines = []string{"pebble", "pebble"}
 		},
 		"no workload":                func(c *Config) { c.Workloads = nil },
-		"readseq@1 is named twice":   func(c *Config) { c.Workloads = append(c.Workloads, Workload{"readseq", 1}) },
+		"readseq@1 is named twice":   func(c *Config) { c.Workloads = append(c.Workloads, Workload{Name: "readseq", Threads: 1}) },
 		"n is 0":                     func(c *Config) { c.N = 0 },
 		"key size is 0":              func(c *Config) { c.KeyBytes = 0 },
 		"key size is 1025":           func(c *Config) { c.KeyBytes = 1025 },

@@ -8,15 +8,11 @@ import (
 
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/result"
 )
 
 // A Workload is one of db_bench's, with the number of its clients.
-type Workload struct {
-	Name    string `json:"name"`
-	Threads int    `json:"threads"`
-}
-
-func (w Workload) String() string { return fmt.Sprintf("%s@%d", w.Name, w.Threads) }
+type Workload = result.Workload
 
 // A kind is what a name stands for.
 type kind struct {
@@ -59,8 +55,8 @@ func opsSync(c *Config, threads int) int { return max(c.N/keysPerSync, minOps) *
 
 func opsSeek(c *Config, _ int) int { return max(c.N/keysPerSeek, minOps) }
 
-// kind returns what the workload's name stands for.
-func (w Workload) kind() *kind {
+// kindOf returns what the workload's name stands for.
+func kindOf(w Workload) *kind {
 	for i := range kinds {
 		if kinds[i].name == w.Name {
 			return &kinds[i]
@@ -69,7 +65,7 @@ func (w Workload) kind() *kind {
 	panic(fmt.Sprintf("bench: unknown workload %q", w.Name)) // ParseWorkloads has let it through
 }
 
-func (w Workload) ops(c *Config) int { return w.kind().ops(c, w.Threads) }
+func opsOf(w Workload, c *Config) int { return kindOf(w).ops(c, w.Threads) }
 
 // WorkloadNames are the names that ParseWorkloads knows.
 func WorkloadNames() []string {
@@ -108,7 +104,7 @@ func parseWorkload(s string, threads int) (Workload, error) {
 	}
 	for _, known := range WorkloadNames() {
 		if known == name {
-			return Workload{name, threads}, nil
+			return Workload{Name: name, Threads: threads}, nil
 		}
 	}
 	return Workload{}, refuse("unknown workload %q: have %s", name, strings.Join(WorkloadNames(), ", "))

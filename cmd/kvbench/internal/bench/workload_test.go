@@ -12,10 +12,10 @@ func TestParseWorkloads(t *testing.T) {
 		want []Workload
 		err  string // a part of it
 	}{
-		{list: "fillseq", want: []Workload{{"fillseq", 2}}},
-		{list: "fillsync,fillsync@16", want: []Workload{{"fillsync", 2}, {"fillsync", 16}}},
-		{list: "readseq, seekrandom@1", want: []Workload{{"readseq", 2}, {"seekrandom", 1}}},
-		{list: "fillsync@1024", want: []Workload{{"fillsync", 1024}}},
+		{list: "fillseq", want: []Workload{{Name: "fillseq", Threads: 2}}},
+		{list: "fillsync,fillsync@16", want: []Workload{{Name: "fillsync", Threads: 2}, {Name: "fillsync", Threads: 16}}},
+		{list: "readseq, seekrandom@1", want: []Workload{{Name: "readseq", Threads: 2}, {Name: "seekrandom", Threads: 1}}},
+		{list: "fillsync@1024", want: []Workload{{Name: "fillsync", Threads: 1024}}},
 		{list: "", err: `unknown workload ""`},
 		{list: "fillseq,", err: `unknown workload ""`},
 		{list: "readall", err: `unknown workload "readall": have fillseq`},
@@ -62,7 +62,7 @@ func TestOps(t *testing.T) {
 	} {
 		c := Config{N: test.n}
 		for _, name := range WorkloadNames() {
-			if got := (Workload{name, test.threads}).ops(&c); got != test.want[name] {
+			if got := opsOf(Workload{Name: name, Threads: test.threads}, &c); got != test.want[name] {
 				t.Errorf("%s@%d of %d keys: %d operations, want %d", name, test.threads, test.n, got, test.want[name])
 			}
 		}

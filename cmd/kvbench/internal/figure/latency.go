@@ -46,3 +46,22 @@ func LatencyOf(h *hdrhistogram.Histogram) Latency {
 		Histogram: string(encoded),
 	}
 }
+
+// Decode returns the histogram that l was made of. It may be used as an argument
+// of Merge only.
+func (l *Latency) Decode() (*hdrhistogram.Histogram, error) {
+	return hdrhistogram.Decode([]byte(l.Histogram))
+}
+
+// MergeLatencies sums up several distributions as one.
+func MergeLatencies(all []Latency) (Latency, error) {
+	sum := NewHistogram()
+	for i := range all {
+		h, err := all[i].Decode()
+		if err != nil {
+			return Latency{}, fmt.Errorf("latency histogram: %w", err)
+		}
+		sum.Merge(h)
+	}
+	return LatencyOf(sum), nil
+}

@@ -14,14 +14,15 @@ import (
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/meter"
+	"faultline/cmd/kvbench/internal/series"
 )
 
 // A child is a Spec under way.
 type child struct {
 	Spec
 	counters []counter
-	epoch    time.Time
-	meter    *meter
+	meter    *meter.Meter
 	content  content
 	result   Result
 }
@@ -29,7 +30,7 @@ type child struct {
 // RunChild does what the Spec on in says and writes the Result to out. The
 // process must be one that Run has started.
 func RunChild(ctx context.Context, in io.Reader, out io.Writer) error {
-	c := &child{epoch: time.Now()}
+	c := new(child)
 	d := json.NewDecoder(in)
 	if err := d.Decode(&c.Spec); err != nil {
 		return fmt.Errorf("specification: %w", err)
@@ -38,7 +39,7 @@ func RunChild(ctx context.Context, in io.Reader, out io.Writer) error {
 	if c.counters, err = inheritCounters(); err != nil {
 		return fmt.Errorf("counters of the parent: %w", err)
 	}
-	c.meter = newMeter(c.Dir, func() float64 { return time.Since(c.epoch).Seconds() })
+	c.meter = meter.New(c.Dir)
 	c.content = newContent(c.ValueBytes, c.Compressible, c.Seed)
 	if err := c.onStore(ctx); err != nil {
 		return err
@@ -79,39 +80,38 @@ func (c *child) step(ctx context.Context, e engine.Engine, db engine.DB) error {
 	if err != nil {
 		return err
 	}
-	c.result.Memory, err = readMemory()
+	c.result.Memory, err = meter.ReadMemory()
 	return err
 }
 
 // measured runs f, then settles the store if f wrote to it, and keeps what both
 // took.
-func (c *child) measured(ctx context.Context, db engine.DB, writes bool, f func() (seconds float64, from reading, err error)) error {
+func (c *child) measured(ctx context.Context, db engine.DB, writes bool, f func() (seconds float64, from meter.Reading, err error)) error {
 	seconds, before, err := f()
 	if err != nil {
 		return err
 	}
-	after, err := c.meter.read()
+	after, err := c.meter.Read()
 	if err != nil {
 		return err
 	}
 	c.result.Seconds = seconds
-	c.result.Run = usageBetween(before, after)
+	c.result.Run = meter.Between(before, after)
 	if !writes {
 		return nil
 	}
 	if err := db.Settle(ctx); err != nil {
 		return fmt.Errorf("settle: %w", err)
 	}
-	settled, err := c.meter.read()
-	c.result.SettleSeconds = settled.seconds - after.seconds
-	c.result.Settle = usageBetween(after, settled)
+	settled, err := c.meter.Read()
+	c.result.Settle = meter.Between(after, settled)
 	return err
 }
 
 // load writes every key once, in batches. A latency is that of a batch.
 func (c *child) load(ctx context.Context, db engine.DB) error {
-	return c.measured(ctx, db, true, func() (float64, reading, error) {
-		before, err := c.meter.read()
+	return c.measured(ctx, db, true, func() (float64, meter.Reading, error) {
+		before, err := c.meter.Read()
 		if err != nil {
 			return 0, before, err
 		}
@@ -183,7 +183,7 @@ func (c *child) run(ctx context.Context, db engine.DB) error {
 	unwatch := context.AfterFunc(ctx, func() { stop.Store(true) })
 	defer unwatch()
 	runtime.GC()
-	err := c.measured(ctx, db, k.writes(), func() (float64, reading, error) {
+	err := c.measured(ctx, db, k.writes(), func() (float64, meter.Reading, error) {
 		return c.runClients(clients, db)
 	})
 	if err != nil || ctx.Err() != nil {
@@ -217,7 +217,7 @@ func (c *child) newClients(db engine.DB) []*client {
 			w.reads = &zipf
 		}
 		if c.Series && k.writes() {
-			w.watch = newRecorder()
+			w.watch = series.NewRecorder()
 		}
 		clients[i] = w
 	}
@@ -226,7 +226,7 @@ func (c *child) newClients(db engine.DB) []*client {
 
 // runClients runs all clients at once. It returns how long they were timed, and
 // the reading of when that began.
-func (c *child) runClients(clients []*client, db engine.DB) (seconds float64, before reading, err error) {
+func (c *child) runClients(clients []*client, db engine.DB) (seconds float64, before meter.Reading, err error) {
 	scan := c.Workload.kind().scan
 	errs := make([]error, len(clients), len(clients)+1)
 	epoch := time.Now()
@@ -249,7 +249,7 @@ func (c *child) runClients(clients []*client, db engine.DB) (seconds float64, be
 		time.Sleep(time.Until(epoch.Add(c.Warmup)))
 		start = time.Now()
 	}
-	before, err = c.meter.read()
+	before, err = c.meter.Read()
 	if err == nil {
 		err = c.collectUntil(clients, db, &ended)
 	}
@@ -265,7 +265,7 @@ func (c *child) collectUntil(clients []*client, db engine.DB, ended *sync.WaitGr
 	if clients[0].watch == nil {
 		return nil
 	}
-	var recorders []*recorder
+	var recorders []*series.Recorder
 	for _, w := range clients {
 		recorders = append(recorders, w.watch)
 	}
@@ -273,7 +273,7 @@ func (c *child) collectUntil(clients []*client, db engine.DB, ended *sync.WaitGr
 	if counter, ok := db.(engine.Counter); ok {
 		rounds = counter.Rounds
 	}
-	all, err := newCollector(recorders, rounds, c.meter.read)
+	all, err := series.NewCollector(recorders, rounds, c.meter.Read)
 	if err != nil {
 		return err
 	}
@@ -290,11 +290,11 @@ func (c *child) collectUntil(clients []*client, db engine.DB, ended *sync.WaitGr
 		case <-over:
 			running = false // what is left is part of a second
 		}
-		if err := all.collect(); err != nil {
+		if err := all.Collect(); err != nil {
 			return err
 		}
 	}
-	c.result.Series = all.seconds
+	c.result.Series = all.Series()
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/series"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -47,8 +48,8 @@ type client struct {
 	epoch          time.Time // of now
 	warm, deadline int64     // by now: the clock starts, and stops
 	stop           *atomic.Bool
-	counter        *atomic.Uint64 // acknowledged writes, or entries of a scan, for the parent
-	watch          *recorder      // or nil
+	counter        *atomic.Uint64   // acknowledged writes, or entries of a scan, for the parent
+	watch          *series.Recorder // or nil
 
 	ops, puts, found, entries uint64 // timed
 	done                      uint64 // all writes
@@ -136,7 +137,7 @@ func (c *client) note(put bool, nanos int64) {
 	}
 	c.record(nanos)
 	if c.watch != nil {
-		c.watch.record(put, nanos)
+		c.watch.Record(put, nanos)
 	}
 }
 

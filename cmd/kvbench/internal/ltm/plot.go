@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/table"
 
 	"gonum.org/v1/plot"
@@ -52,8 +53,8 @@ func (p *Phase) drawTo(path, title string) error {
 // draw draws latencies, and below them operations, of writes and of reads, all
 // over time. Marks at the foot are rounds.
 func (p *Phase) draw(on vg.CanvasSizer, title string) {
-	writes := func(s *Second) *Times { return &s.Writes }
-	reads := func(s *Second) *Times { return &s.Reads }
+	writes := func(s *figure.Point) *figure.Times { return &s.Writes }
+	reads := func(s *figure.Point) *figure.Times { return &s.Reads }
 	rows := [panels]*plot.Plot{
 		p.latencyPanel(title+": latency of writes", writes),
 		p.latencyPanel("latency of reads", reads),
@@ -75,7 +76,7 @@ func (p *Phase) draw(on vg.CanvasSizer, title string) {
 type curve struct {
 	name  string // none: it is alone, and 0 is a figure
 	color color.Color
-	of    func(*Second) float64 // where it has a name, 0 = none in this second
+	of    func(*figure.Point) float64 // where it has a name, 0 = none in this interval
 }
 
 var (
@@ -85,11 +86,11 @@ var (
 	grey   = color.Gray{Y: 120}
 )
 
-func (p *Phase) latencyPanel(title string, of func(*Second) *Times) *plot.Plot {
+func (p *Phase) latencyPanel(title string, of func(*figure.Point) *figure.Times) *plot.Plot {
 	panel := p.newPanel(title, []curve{
-		{"max", red, func(s *Second) float64 { return float64(of(s).Max) }},
-		{"p99.9", orange, func(s *Second) float64 { return float64(of(s).P999) }},
-		{"p50", blue, func(s *Second) float64 { return float64(of(s).P50) }},
+		{"max", red, func(s *figure.Point) float64 { return float64(of(s).Max) }},
+		{"p99.9", orange, func(s *figure.Point) float64 { return float64(of(s).P999) }},
+		{"p50", blue, func(s *figure.Point) float64 { return float64(of(s).P50) }},
 	})
 	// The same scale in all drawings, so that they can be laid side by side.
 	panel.Y.Min, panel.Y.Max = float64(100*time.Nanosecond), float64(10*time.Second)
@@ -98,8 +99,8 @@ func (p *Phase) latencyPanel(title string, of func(*Second) *Times) *plot.Plot {
 	return panel
 }
 
-func (p *Phase) speedPanel(title string, line color.Color, of func(*Second) *Times) *plot.Plot {
-	panel := p.newPanel(title, []curve{{"", line, func(s *Second) float64 { return float64(of(s).Ops) }}})
+func (p *Phase) speedPanel(title string, line color.Color, of func(*figure.Point) *figure.Times) *plot.Plot {
+	panel := p.newPanel(title, []curve{{"", line, func(s *figure.Point) float64 { return float64(of(s).Ops) }}})
 	panel.Y.Min = 0
 	panel.Y.Max = max(panel.Y.Max, 1)
 	panel.Y.Tick.Marker = rates{}
@@ -109,14 +110,14 @@ func (p *Phase) speedPanel(title string, line color.Color, of func(*Second) *Tim
 func (p *Phase) newPanel(title string, curves []curve) *plot.Plot {
 	panel := plot.New()
 	panel.Title.Text = title
-	panel.X.Min, panel.X.Max = 0, float64(max(len(p.Series)-1, 1))
+	panel.X.Min, panel.X.Max = 0, p.Series[len(p.Series)-1].End
 	panel.Legend.Top = true
 	panel.Add(rounds(p.Series))
 	for _, c := range curves {
 		var points plotter.XYs
 		for i := range p.Series {
 			if y := c.of(&p.Series[i]); y > 0 || c.name == "" {
-				points = append(points, plotter.XY{X: float64(p.Series[i].Second), Y: y})
+				points = append(points, plotter.XY{X: p.Series[i].End, Y: y})
 			}
 		}
 		if len(points) == 0 {
@@ -131,8 +132,8 @@ func (p *Phase) newPanel(title string, curves []curve) *plot.Plot {
 	return panel
 }
 
-// rounds marks the seconds in which a round has ended.
-type rounds []Second
+// rounds marks the intervals in which a round has ended.
+type rounds figure.Series
 
 // Plot is what plot.Plotter asks for.
 func (r rounds) Plot(c draw.Canvas, p *plot.Plot) {
@@ -140,7 +141,7 @@ func (r rounds) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
 	for i := range r {
 		if r[i].Rounds > 0 {
-			at := x(float64(r[i].Second))
+			at := x(r[i].End)
 			c.StrokeLine2(draw.LineStyle{Color: grey, Width: vg.Points(1)}, at, c.Min.Y, at, c.Min.Y+height)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"faultline/cmd/kvbench/internal/cgroup"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/meter"
 	"faultline/cmd/kvbench/internal/progress"
 )
 
@@ -134,7 +135,7 @@ func (r *run) phase(ctx context.Context, s *subject, place int, step func(contex
 	if err != nil {
 		s.failed, p.Failed = true, err.Error()
 	}
-	if p.DiskBytes, err = allocated(s.dir); err != nil {
+	if p.DiskBytes, err = meter.Allocated(s.dir); err != nil {
 		return err
 	}
 	r.report.Phases = append(r.report.Phases, p)

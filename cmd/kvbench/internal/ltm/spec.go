@@ -44,19 +44,18 @@ type Result struct {
 	Found   uint64 `json:"found"`
 	Entries uint64 `json:"entries"`
 
-	Seconds       float64 `json:"seconds"`
-	OpenSeconds   float64 `json:"open_seconds"`
-	SettleSeconds float64 `json:"settle_seconds"`
-	CloseSeconds  float64 `json:"close_seconds"`
+	Seconds      float64 `json:"seconds"`
+	OpenSeconds  float64 `json:"open_seconds"`
+	CloseSeconds float64 `json:"close_seconds"`
 
-	Run     Usage          `json:"run"`    // while the clients were timed
-	Settle  Usage          `json:"settle"` // and while what they wrote was settled
-	Memory  Memory         `json:"memory"` // at the end, before the store was closed
+	Run     figure.Usage   `json:"run"`    // while the clients were timed
+	Settle  figure.Usage   `json:"settle"` // and while what they wrote was settled
+	Memory  figure.Memory  `json:"memory"` // at the end, before the store was closed
 	Latency figure.Latency `json:"latency"`
 
-	Done   []uint64 `json:"done,omitempty"` // for each client, all its writes
-	Check  *Check   `json:"check,omitempty"`
-	Series []Second `json:"series,omitempty"`
+	Done   []uint64      `json:"done,omitempty"` // for each client, all its writes
+	Check  *Check        `json:"check,omitempty"`
+	Series figure.Series `json:"series,omitempty"`
 }
 
 // A Phase is what one child came to, with what its parent has seen.

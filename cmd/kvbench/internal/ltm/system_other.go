@@ -15,9 +15,3 @@ func inheritCounters() ([]counter, error) { return nil, errors.ErrUnsupported }
 func dieWithParent(*exec.Cmd) {}
 
 func evict(string) (int64, error) { return 0, errors.ErrUnsupported }
-
-func deviceOf(string) string { return "" }
-
-func allocated(string) (int64, error) { return 0, errors.ErrUnsupported }
-
-func cpuSeconds() float64 { return 0 }

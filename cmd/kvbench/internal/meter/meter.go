@@ -1,4 +1,5 @@
-package ltm
+// Package meter reads what the process and its machine have used.
+package meter
 
 import (
 	"fmt"
@@ -6,54 +7,46 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"faultline/cmd/kvbench/internal/figure"
 )
 
-// A Usage is what a process has used of the machine, between two readings.
-type Usage struct {
-	CPUSeconds  float64 `json:"cpu_seconds"`
-	OthersCores float64 `json:"others_cores"` // cores that all else kept busy, the kernel's threads too
-
-	// Of the process, as the kernel counts them: reads from the device, read-ahead
-	// included; and what it has made dirty, be it on the device yet or not.
-	ReadBytes  int64 `json:"read_bytes"`
-	WriteBytes int64 `json:"write_bytes"`
-
-	// Of the device that the store is on, whoever it was for; 0 where it has none.
-	DeviceReadBytes  int64 `json:"device_read_bytes"`
-	DeviceWriteBytes int64 `json:"device_write_bytes"`
-}
-
-// A reading is the counters at one moment.
-type reading struct {
-	seconds              float64 // of the clock
-	cpu, busy            float64 // seconds: this process, the machine
+// A Reading is the counters at one moment.
+type Reading struct {
+	at                   time.Time
+	user, system, busy   float64 // seconds: this process, and all of the machine
 	read, write          int64
 	deviceRead, deviceWr int64
 }
 
-// A meter takes readings.
-type meter struct {
+// A Meter takes readings of this process. It is safe for concurrent use.
+type Meter struct {
 	device string // the directory in sysfs of the device, or empty
-	clock  func() float64
 }
 
-func newMeter(dir string, clock func() float64) *meter { return &meter{deviceOf(dir), clock} }
+// New returns a meter that looks at the device which dir is on.
+func New(dir string) *Meter { return &Meter{deviceOf(dir)} }
 
-// usageBetween subtracts two readings.
-func usageBetween(a, b reading) Usage {
-	u := Usage{
-		CPUSeconds: b.cpu - a.cpu,
-		ReadBytes:  b.read - a.read, WriteBytes: b.write - a.write,
+// Between subtracts two readings.
+func Between(a, b Reading) figure.Usage {
+	u := figure.Usage{
+		Seconds:       b.at.Sub(a.at).Seconds(),
+		SystemSeconds: b.system - a.system,
+		CPUSeconds:    b.user - a.user + b.system - a.system,
+		ReadBytes:     b.read - a.read, WriteBytes: b.write - a.write,
 		DeviceReadBytes: b.deviceRead - a.deviceRead, DeviceWriteBytes: b.deviceWr - a.deviceWr,
 	}
-	if d := b.seconds - a.seconds; d > 0 {
-		u.OthersCores = max(0, (b.busy-a.busy-u.CPUSeconds)/d)
+	if u.Seconds > 0 {
+		u.OthersCores = max(0, (b.busy-a.busy-u.CPUSeconds)/u.Seconds)
 	}
 	return u
 }
 
-func (m *meter) read() (reading, error) {
-	r := reading{seconds: m.clock(), cpu: cpuSeconds()}
+// Read takes a reading.
+func (m *Meter) Read() (Reading, error) {
+	r := Reading{at: time.Now()}
+	r.user, r.system = cpuSeconds()
 	var err error
 	if r.busy, err = busySeconds(); err != nil {
 		return r, err
@@ -136,22 +129,17 @@ func numberIn(path, name string) (int64, error) {
 	return 0, fmt.Errorf("%s: no line %s", path, name)
 }
 
-// A Memory is what a process has and had resident.
-type Memory struct {
-	PeakRSS   int64 `json:"peak_rss_bytes"`
-	Anonymous int64 `json:"anonymous_bytes"` // at the end: all but pages of files
-}
-
-func readMemory() (Memory, error) {
+// ReadMemory returns what this process has resident.
+func ReadMemory() (figure.Memory, error) {
 	const path, unit = "/proc/self/status", 1024
 	peak, err := numberIn(path, "VmHWM:")
 	if err != nil {
-		return Memory{}, err
+		return figure.Memory{}, err
 	}
 	anonymous, err := numberIn(path, "RssAnon:")
 	if err != nil {
-		return Memory{}, err
+		return figure.Memory{}, err
 	}
 	shmem, err := numberIn(path, "RssShmem:")
-	return Memory{unit * peak, unit * (anonymous + shmem)}, err
+	return figure.Memory{PeakRSS: unit * peak, Anonymous: unit * (anonymous + shmem)}, err
 }

@@ -1,4 +1,4 @@
-package ltm
+package meter
 
 import "testing"
 
@@ -23,21 +23,20 @@ func TestCounters(t *testing.T) {
 // TestMeter reads this process's own counters twice: what is between is not
 // negative, and memory is there.
 func TestMeter(t *testing.T) {
-	seconds := 0.0
-	m := newMeter(t.TempDir(), func() float64 { seconds++; return seconds })
-	a, err := m.read()
+	m := New(t.TempDir())
+	a, err := m.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := m.read()
+	b, err := m.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := usageBetween(a, b)
-	if u.CPUSeconds < 0 || u.OthersCores < 0 || u.ReadBytes < 0 || u.WriteBytes < 0 || u.DeviceReadBytes < 0 {
+	u := Between(a, b)
+	if u.Seconds < 0 || u.CPUSeconds < u.SystemSeconds || u.SystemSeconds < 0 || u.OthersCores < 0 || u.ReadBytes < 0 || u.WriteBytes < 0 || u.DeviceReadBytes < 0 {
 		t.Errorf("%+v", u)
 	}
-	if memory, err := readMemory(); err != nil || memory.PeakRSS < memory.Anonymous || memory.Anonymous == 0 {
+	if memory, err := ReadMemory(); err != nil || memory.PeakRSS < memory.Anonymous || memory.Anonymous == 0 {
 		t.Errorf("%+v, %v", memory, err)
 	}
 }

@@ -1,0 +1,24 @@
+package figure
+
+// A Usage is what a process has used of the machine for some time.
+type Usage struct {
+	Seconds       float64 `json:"seconds"` // of the clock
+	CPUSeconds    float64 `json:"cpu_seconds"`
+	SystemSeconds float64 `json:"system_cpu_seconds"` // of CPUSeconds those in the kernel
+	OthersCores   float64 `json:"others_cores"`       // cores that all else kept busy, the kernel's threads too
+
+	// Of the process, as the kernel counts them: reads from the device, read-ahead
+	// included; and what it has made dirty, be it on the device yet or not.
+	ReadBytes  int64 `json:"read_bytes"`
+	WriteBytes int64 `json:"write_bytes"`
+
+	// Of the device that the store is on, whoever it was for; 0 where it has none.
+	DeviceReadBytes  int64 `json:"device_read_bytes"`
+	DeviceWriteBytes int64 `json:"device_write_bytes"`
+}
+
+// A Memory is what a process has and had resident.
+type Memory struct {
+	PeakRSS   int64 `json:"peak_rss_bytes"`
+	Anonymous int64 `json:"anonymous_bytes"` // at the end: all but pages of files
+}
