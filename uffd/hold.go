@@ -11,14 +11,22 @@ import (
 // held has the descriptors of Hold, each plus one: 0 is none.
 var held struct{ device, pagemap atomic.Int32 }
 
-// Hold opens /dev/userfaultfd and /proc/self/pagemap and keeps them for the life of the
-// process, for [Open] and [OpenPagemap] to use. A process that is about to give up the
-// right to open them calls it before: one that becomes another user, that can no longer
-// be dumped (then /proc/self/pagemap is root's), or that confines itself. What cannot
-// be opened now is tried again when it is needed.
+// Hold opens /dev/userfaultfd and /proc/self/pagemap and keeps them, for [Open] to use
+// until [Release], and for [OpenPagemap] for the life of the process. A process that is
+// about to give up the right to open them calls it before: one that becomes another user,
+// that can no longer be dumped (then /proc/self/pagemap is root's), or that confines
+// itself. What cannot be opened now is tried again when it is needed.
 func Hold() {
 	hold(&held.device, devicePath, unix.O_RDWR)
 	hold(&held.pagemap, pagemapPath, unix.O_RDONLY)
+}
+
+// Release closes what Hold has of /dev/userfaultfd, when no userfaultfd will be opened
+// any more. No call of Open may run meanwhile.
+func Release() {
+	if fd := held.device.Swap(0) - 1; fd >= 0 {
+		unix.Close(int(fd))
+	}
 }
 
 func hold(at *atomic.Int32, path string, flags int) {

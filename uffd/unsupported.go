@@ -30,6 +30,9 @@ func Ways() []Way { return nil }
 // Hold does nothing.
 func Hold() {}
 
+// Release does nothing.
+func Release() {}
+
 // OpenPagemap fails with an [*UnavailableError].
 func OpenPagemap() (*Pagemap, error) { return nil, unavailable() }
 

@@ -71,7 +71,8 @@ func (id identity) become() error {
 
 // noNewPrivileges sees that no program that this one could start gets more rights, and
 // that nobody but root can look into its memory, nor a core dump show it. Where the
-// binary was built with cgo the first holds for one thread only, and is left out.
+// binary was built with cgo this cannot do the first for all threads, and leaves it to the
+// filter of system calls, which does.
 func noNewPrivileges() error {
 	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
 	if errno != 0 && errno != unix.ENOTSUP {

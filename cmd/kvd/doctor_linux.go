@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"unsafe"
 
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
@@ -123,14 +124,21 @@ func (d *diagnosis) container() {
 	}
 }
 
-// confinement tells how far Landlock goes here.
+// confinement tells how far Landlock goes here, and whether a filter of system calls does.
 func (d *diagnosis) confinement() {
 	r, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		d.add("landlock", note, "", "%v: serve cannot confine itself to its files", errno)
+	} else {
+		d.add("landlock", fine, "", "version %d", r)
+	}
+	end := uint32(unix.SECCOMP_RET_KILL_PROCESS) // the newest that the filter needs
+	_, _, errno = unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&end)))
+	if errno != 0 {
+		d.add("seccomp", note, "", "%v: serve cannot have system calls refused that it never needs", errno)
 		return
 	}
-	d.add("landlock", fine, "", "version %d", r)
+	d.add("seccomp", fine, "", "serve has system calls refused that it never needs")
 }
 
 func (d *diagnosis) memory() {

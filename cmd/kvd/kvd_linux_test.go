@@ -21,10 +21,11 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"kvd":        main,
-		"kvd-caged":  func() { denyUserfaultfd(); main() },
-		"kvd-nobody": func() { becomeNobody(); main() },
-		"kvd-boxed":  boxed,
+		"kvd":          main,
+		"kvd-caged":    func() { denyUserfaultfd(); main() },
+		"kvd-nobody":   func() { becomeNobody(); main() },
+		"kvd-boxed":    boxed,
+		"kvd-filtered": filtered,
 	})
 }
 

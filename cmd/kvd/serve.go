@@ -219,20 +219,30 @@ func (d *daemon) confine() error {
 	if err := noNewPrivileges(); err != nil {
 		return err
 	}
-	if d.landlock == "no" {
-		return nil
-	}
-	box := d.sandbox()
-	version, err := box.apply()
-	switch {
-	case err == nil:
-		d.log.Debug("confined", "landlock", version)
-	case d.landlock == "auto" && errors.Is(err, errors.ErrUnsupported):
-		d.log.Info("not confined", "err", err)
-	default:
+	if err := d.confined(d.landlock, func() error { _, err := d.sandbox().apply(); return err }); err != nil {
 		return err
 	}
-	return nil
+	return d.confined(d.seccomp, newFilter(os.Getenv("NOTIFY_SOCKET") != "").apply)
+}
+
+// confineOpen gives up what only opening the store needs.
+func (d *daemon) confineOpen() error {
+	uffd.Release()
+	return d.confined(d.seccomp, newOpenFilter().apply)
+}
+
+// confined calls apply as a setting wants it: not at all (no), as far as the kernel lets
+// it (auto), or in any case (yes).
+func (d *daemon) confined(setting string, apply func() error) error {
+	if setting == "no" {
+		return nil
+	}
+	err := apply()
+	if setting == "auto" && errors.Is(err, errors.ErrUnsupported) {
+		d.log.Info("not confined", "err", err)
+		return nil
+	}
+	return err
 }
 
 // sandbox says what the process needs from now on: the store; the files that it reads
@@ -395,6 +405,9 @@ func (d *daemon) open() (opened bool, err error) {
 		return false, nil
 	case err := <-d.served:
 		return false, err
+	}
+	if err := d.confineOpen(); err != nil {
+		return false, errors.Join(err, d.db.Close())
 	}
 	d.srv.Open(d.db)
 	close(d.opened)

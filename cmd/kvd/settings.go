@@ -48,6 +48,7 @@ type config struct {
 	shutdownWithin seconds
 	user           text
 	landlock       string
+	seccomp        string
 
 	// For tests: checkpoints under load, and traps alone.
 	dirtyBudget size
@@ -102,6 +103,7 @@ func newConfig() *config {
 		logFormat:      "text",
 		shutdownWithin: seconds(10 * time.Second),
 		landlock:       "auto",
+		seccomp:        "auto",
 		origin:         map[string]string{},
 	}
 }
@@ -144,6 +146,8 @@ func (c *config) groups() []group {
 			{"user", &c.user, "user, or uid:gid, to become once all is open; for a start as root", "stay who started it"},
 			{"landlock", choice{&c.landlock, []string{"auto", "yes", "no"}},
 				"let the kernel confine the process to its files: as far as it can (auto), or not to start where it cannot (yes)", ""},
+			{"seccomp", choice{&c.seccomp, []string{"auto", "yes", "no"}},
+				"let the kernel refuse system calls that the process never needs: if it can (auto), or not to start where it cannot (yes)", ""},
 		}},
 		{"Limits", []setting{
 			{"proto-max-bulk-len", &c.maxBulk, "longest argument of a command", ""},
