@@ -65,15 +65,29 @@ func (o *Options) spare(pages int64) int64 {
 }
 
 // credits is how many pages may be changed, of a file of so many: they and their images
-// have half of the spare memory.
+// have half of the spare memory. A small file does not need the other half, since all of
+// it is in memory beside its images: then credits are what these leave, and a page that
+// is changed over and over is written once in a long while.
 func (o *Options) credits(pages int64) int {
-	return int(max(min(o.DirtyBudget, o.spare(pages)/4)/pagemeta.PageBytes, minCredits))
+	return int(max(min(o.DirtyBudget, o.spare(pages)/4), o.dirtyInMemory(pages), minCredits*pagemeta.PageBytes) / pagemeta.PageBytes)
+}
+
+// dirtyInMemory is how many bytes of pages may be changed if a file of so many is in
+// memory whole: any number if there is room for the images of all; a page counts again
+// when it is changed while its image is on its way.
+func (o *Options) dirtyInMemory(pages int64) int64 {
+	whole, most := pages*pagemeta.PageBytes, o.spare(pages)-o.changeBytes(pages)
+	if images := most - whole; images < whole {
+		most = images
+	}
+	return min(most, o.mostDirty)
 }
 
 // changeBytes is the most that the change buffer takes, beside a file of so many pages:
-// three quarters of what is left then.
+// three quarters of what is left when dirty pages and images have half.
 func (o *Options) changeBytes(pages int64) int64 {
-	left := o.spare(pages) - 2*int64(o.credits(pages))*pagemeta.PageBytes
+	spare := o.spare(pages)
+	left := spare - 2*min(o.DirtyBudget, spare/4)
 	return max(min(o.MemoryBudget/changeShare, left*3/4), 0)
 }
 

@@ -43,9 +43,10 @@ type Options struct {
 	// file, in bytes; their images in a round may take as much again. A flush
 	// round starts at half of it, and writers are slowed down when less than a
 	// quarter is left. Larger: fewer writes of the same page, but a longer freeze,
-	// 0.2 to 0.4 us a page. Default 0: a quarter of MemoryBudget, or 1 GiB if that
-	// is less; the most is a third. Whatever it is, dirty pages and images get no more
-	// than half of what the tables leave.
+	// 0.2 to 0.4 us a page. Default 0: a quarter of MemoryBudget, or up to 1 GiB while
+	// all data is in memory beside the images; the most is a third. Dirty pages and images
+	// get no more than half of what the tables leave of the budget, unless all data is
+	// in memory.
 	DirtyBudget int64
 
 	// LogBytes is how much the log may grow before a flush round starts. It
@@ -86,11 +87,12 @@ type Options struct {
 	Expired func(ks *Keyspace, key []byte)
 
 	fs         disk.FS
-	pages      int  // if not 0, the most pages that there can be
-	room       int  // if not 0, how many pages may be in memory, images among them
-	logBuffer  int  // see wal.Options.BufferBytes
-	noHelper   bool // see wal.Options
-	pieceBytes int  // 0: pieceBytes
+	mostDirty  int64 // DirtyBudget, or what it may become where all data is in memory
+	pages      int   // if not 0, the most pages that there can be
+	room       int   // if not 0, how many pages may be in memory, images among them
+	logBuffer  int   // see wal.Options.BufferBytes
+	noHelper   bool  // see wal.Options
+	pieceBytes int   // 0: pieceBytes
 }
 
 // withDefaults returns o, or the defaults, complete and checked.
@@ -106,7 +108,9 @@ func (o *Options) withDefaults() (Options, error) {
 		}
 		c.MemoryBudget = total / 2
 	}
+	c.mostDirty = c.DirtyBudget
 	if c.DirtyBudget == 0 {
+		c.mostDirty = 1 << 30
 		c.DirtyBudget = max(min(c.MemoryBudget/4, 1<<30, (c.MemoryBudget-4<<20)/4), minCredits*pagemeta.PageBytes)
 	}
 	if c.LogBytes == 0 {
