@@ -79,8 +79,7 @@ type conn struct {
 	batch   store.Batch // reused by every write
 	scratch []byte      // reused for the keys of SCAN
 
-	held    atomic.Int64 // bytes of its buffers that the server has counted
-	counted int          // those that are not the reader's
+	held atomic.Int64 // bytes of its buffers that the server has counted
 }
 
 // A replyMode is set by CLIENT REPLY.
@@ -161,6 +160,9 @@ func (c *conn) step(args [][]byte) {
 
 // fill waits for the client, or for a kick.
 func (c *conn) fill() {
+	if n := int64(c.in.Partial()); n != c.shown.partial.Load() {
+		c.shown.partial.Store(n)
+	}
 	err := c.in.Fill()
 	if err == nil {
 		c.idle.busy()
@@ -283,11 +285,19 @@ func (c *conn) commit() error {
 // for each such piece.
 const sendBytes = 256 << 10
 
+// longReplies are shown by CLIENT LIST while they are sent. The kernel takes shorter ones
+// at once, and they are all that most clients ask for.
+const longReplies = 16 << 10
+
 // send writes out to the socket.
 func (c *conn) send() {
 	c.sends++
 	b := c.out.Bytes()
 	c.srv.stats.add(&c.tally, len(b))
+	if len(b) > longReplies {
+		c.shown.sending.Store(int64(len(b)))
+		defer c.shown.sending.Store(0)
+	}
 	soft := c.srv.opts.OutputLimit
 	var until time.Time // for all of it; zero: no limit
 	if soft.SoftBytes > 0 && int64(len(b)) > soft.SoftBytes {

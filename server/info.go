@@ -179,6 +179,8 @@ func (s *Server) infoStats(add func(string, any)) {
 	add("evicted_keys", 0)
 	add("evicted_clients", s.memory.evicted.Load())
 	add("tracking_total_keys", s.tracking.keys.Load())
+	add("tracking_total_items", s.tracking.items.Load())
+	add("tracking_total_prefixes", s.tracking.prefixCount())
 	add("acl_access_denied_auth", s.stats.wrongPasswords.Load())
 	add("protected_mode_denied", s.stats.denied.Load())
 	add("keyspace_hits", s.stats.hits.Load())

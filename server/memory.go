@@ -44,13 +44,16 @@ func (c *conn) account() (ok bool) {
 	if b := c.batch.Bytes(); b > keptBytes {
 		now += b
 	}
-	if now == c.counted {
+	counted := int(c.shown.counted.Load())
+	if now == counted {
 		return true
 	}
-	if !c.Take(now - c.counted) {
+	if !c.Take(now - counted) {
 		return false
 	}
-	c.counted = now
+	c.shown.counted.Store(int64(now))
+	c.shown.replies.Store(int64(c.out.Cap()))
+	c.shown.queue.Store(int64(c.multi.bytes))
 	return true
 }
 

@@ -28,6 +28,7 @@ import (
 type tracking struct {
 	clients atomic.Int64  // that track, so that writes look no further while it is 0
 	keys    atomic.Int64  // in the table
+	items   atomic.Int64  // in the table: of each key, who is to be told
 	most    *atomic.Int64 // of them; 0 = no bound
 	seed    maphash.Seed
 	shards  [64]trackingShard
@@ -100,6 +101,7 @@ func (t *tracking) remember(by *tracker, key []byte) {
 	list, known := s.keys[string(key)]
 	if !slices.Contains(list, by) {
 		s.keys[string(key)] = append(list, by)
+		t.items.Add(1)
 	}
 	var evicted string
 	var told []*tracker
@@ -123,6 +125,7 @@ func (t *tracking) evict(s *trackingShard, spared string) (key string, told []*t
 	}
 	delete(s.keys, key)
 	t.keys.Add(-1)
+	t.items.Add(-int64(len(told)))
 	return key, told
 }
 
@@ -208,6 +211,7 @@ func (t *tracking) touch(from *conn, key []byte) {
 			delete(s.keys, string(key))
 			t.keys.Add(-1)
 		}
+		t.items.Add(int64(len(stay) - len(list)))
 	}
 	s.mu.Unlock()
 	for _, tr := range list {
@@ -225,6 +229,9 @@ func (t *tracking) flush(from *conn) {
 		s := &t.shards[i]
 		s.mu.Lock()
 		t.keys.Add(-int64(len(s.keys)))
+		for _, list := range s.keys {
+			t.items.Add(-int64(len(list)))
+		}
 		clear(s.keys)
 		s.mu.Unlock()
 	}
@@ -317,6 +324,19 @@ func (c *conn) stopTracking() {
 	c.tracks = nil
 	c.tracker.Store(nil)
 	t.clients.Add(-1)
+}
+
+// prefixCount is how many prefixes there are, of all that broadcast.
+func (t *tracking) prefixCount() int {
+	t.bcast.RLock()
+	defer t.bcast.RUnlock()
+	distinct := make(map[string]struct{})
+	for _, prefixes := range t.bcast.trackers {
+		for _, p := range prefixes {
+			distinct[p] = struct{}{}
+		}
+	}
+	return len(distinct)
 }
 
 // prefixes returns those that c is told of.

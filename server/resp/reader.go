@@ -44,6 +44,10 @@ const (
 	minBufferBytes  = 4 << 10  // what a new one costs
 	maxBufferBytes  = 64 << 10 // kept from one pipeline to the next; larger is given back
 	maxKeptArgs     = 1 << 10  // likewise
+
+	// calmFills is how many reads in a row that need less than a quarter of the buffer
+	// halve it.
+	calmFills = 16
 )
 
 // A ProtocolError says why the input is not RESP. The texts are Redis's.
@@ -69,6 +73,7 @@ type Reader struct {
 	stranger bool // see SetStranger
 
 	released bool // the buffer was given back
+	calm     int  // reads that needed little of the buffer, in a row
 
 	buf     []byte
 	start   int // of the current command
@@ -120,10 +125,19 @@ func (r *Reader) Fill() error {
 func (r *Reader) makeRoom() error {
 	rest := r.buf[r.start:]
 	full := len(r.buf) == cap(r.buf)
+	if len(r.buf) < cap(r.buf)/4 {
+		r.calm++
+	} else {
+		r.calm = 0
+	}
 	switch {
 	case len(rest) == 0 && cap(r.buf) > maxBufferBytes:
 		r.take(maxBufferBytes - cap(r.buf))
 		r.buf = make([]byte, 0, maxBufferBytes)
+	case len(rest) == 0 && r.calm >= calmFills && cap(r.buf) > minBufferBytes:
+		r.take(cap(r.buf)/2 - cap(r.buf))
+		r.buf = make([]byte, 0, cap(r.buf)/2)
+		r.calm = 0
 	case full && (cap(r.buf) < maxBufferBytes || len(rest) > cap(r.buf)/2):
 		size := r.grown()
 		if !r.take(size - cap(r.buf)) {
@@ -140,6 +154,13 @@ func (r *Reader) makeRoom() error {
 	r.start = 0
 	return nil
 }
+
+// Len returns how many bytes are in the buffer, those of commands that Next has returned
+// since the last Fill among them.
+func (r *Reader) Len() int { return len(r.buf) }
+
+// Partial returns how many bytes Next has not returned.
+func (r *Reader) Partial() int { return len(r.buf) - r.start }
 
 // grown returns the size of the buffer that comes after one that is full: twice as
 // much, but no more than the argument needs that is being read, if that is long. So a

@@ -353,6 +353,48 @@ func TestReaderLongValue(t *testing.T) {
 	}
 }
 
+// TestReaderCalms reads one pipeline that fills a large buffer, and then small commands:
+// the buffer must become small again, and not before some have come.
+func TestReaderCalms(t *testing.T) {
+	m := &meter{most: 1 << 20}
+	src := new(bytes.Buffer)
+	src.WriteString(strings.Repeat("PING\r\n", maxBufferBytes/6))
+	r := NewReader(src, DefaultLimits)
+	r.SetMeter(m)
+	drain := func() {
+		t.Helper()
+		for {
+			if args, err := r.Next(); err != nil {
+				t.Fatal(err)
+			} else if args == nil {
+				return
+			}
+		}
+	}
+	for src.Len() > 0 {
+		if err := r.Fill(); err != nil {
+			t.Fatal(err)
+		}
+		drain()
+	}
+	for n := 0; cap(r.buf) > minBufferBytes; n++ {
+		if n < calmFills && cap(r.buf) < maxBufferBytes {
+			t.Fatalf("%d bytes after %d small commands", cap(r.buf), n)
+		}
+		if n > 6*calmFills {
+			t.Fatalf("still %d bytes after %d small commands", cap(r.buf), n)
+		}
+		src.WriteString("PING\r\n")
+		if err := r.Fill(); err != nil {
+			t.Fatal(err)
+		}
+		drain()
+	}
+	if m.held != minBufferBytes {
+		t.Errorf("%d bytes counted, want %d", m.held, minBufferBytes)
+	}
+}
+
 // TestReaderMemory has a meter that does not give enough: Fill must say so, and what was
 // taken be given back by Close.
 func TestReaderMemory(t *testing.T) {
