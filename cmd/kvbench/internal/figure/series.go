@@ -40,3 +40,13 @@ func (s Series) Seconds(i int) float64 {
 	}
 	return s[i].End - s[i-1].End
 }
+
+// Rounds returns the ends of the intervals in which a round has ended.
+func (s Series) Rounds() (at []float64) {
+	for i := range s {
+		if s[i].Rounds > 0 {
+			at = append(at, s[i].End)
+		}
+	}
+	return at
+}
