@@ -72,6 +72,7 @@ type flags struct {
 	threads            int
 	memory, memTable   string
 	json               string
+	outputs
 	bench.Config
 }
 
@@ -92,7 +93,7 @@ Without flags it runs the canonical list.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(newLTMCommand(), newBigCommand(), newFaultsCommand(), newChildCommand())
+	cmd.AddCommand(newReportCommand(), newLTMCommand(), newBigCommand(), newFaultsCommand(), newChildCommand())
 	f.define(cmd)
 	return cmd
 }
@@ -118,7 +119,8 @@ func (f *flags) define(cmd *cobra.Command) {
 	fs.DurationVar(&f.Duration, "duration", 0, "end each workload after this, done or not")
 	fs.Uint64Var(&f.Seed, "seed", 1, "of keys and values")
 	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
-	fs.StringVar(&f.json, "json", "", "write all figures to this file")
+	fs.StringVar(&f.json, "json", "", "write all figures to this file, which kvbench report reads")
+	f.outputs.define(fs)
 	fs.StringVar(&f.CPUProfile, "cpuprofile", "",
 		"write CPU profiles of the faultline phases, each to this name with workload and repetition put in")
 	fs.BoolVar(&f.PebbleBloom, "pebble-bloom", true, "give Pebble bloom filters of 10 bits a key")
@@ -137,6 +139,10 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	write, err := f.outputs.open()
+	if err != nil {
+		return err
+	}
 	results, err := bench.Run(cmd.Context(), c)
 	if refused := new(bench.ConfigError); errors.As(err, &refused) {
 		return err
@@ -144,8 +150,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return failed(err)
 	}
-	// The file is first: a reader of the table may go away before its end.
-	return failed(errors.Join(save(results), report.Markdown(cmd.OutOrStdout(), results)))
+	return failed(errors.Join(save(results), write(cmd, []report.Source{{Run: results}})))
 }
 
 // config turns the flags that are words into the figures that they mean.

@@ -39,6 +39,10 @@ func TestCommandLine(t *testing.T) {
 		{"--pebble-memtable 0", exitUsage, `"0" for --pebble-memtable`},
 		{"--dir no/such/dir", exitUsage, `dir is "no/such/dir"`},
 		{"--json no/such/dir/f", exitUsage, "--json: open no/such/dir/f"},
+		{"--benchfmt no/such/dir/f", exitUsage, "--benchfmt: open no/such/dir/f"},
+		{"report", exitUsage, "at least 1 arg"},
+		{"report no/such/file", exitUsage, "open no/such/file"},
+		{"report /dev/null", exitUsage, "/dev/null: decode results"},
 		{"ltm more", exitUsage, `unknown command "more"`},
 		{"ltm --bogus", exitUsage, "unknown flag: --bogus"},
 		{"ltm --engines rocks", exitUsage, `unknown engine "rocks": have faultline, pebble, bbolt`},
@@ -78,16 +82,33 @@ func TestSmallRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	args := []string{"--n", "1000", "--reps", "1", "--workloads", "fillseq,readrandom@2", "--dir", t.TempDir(), "--json", figures}
+	lines := filepath.Join(t.TempDir(), "lines.txt")
+	args := []string{
+		"--n", "1000", "--reps", "1", "--workloads", "fillseq,readrandom@2", "--engines", "faultline,pebble",
+		"--dir", t.TempDir(), "--json", figures, "--benchfmt", lines,
+	}
 	if code := kvbench(t.Context(), args, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
 		t.Fatalf("exit %d, %s", code, stderr.String())
 	}
 	if !strings.HasPrefix(stdout.String(), "| workload ") {
 		t.Errorf("no table: %s", stdout.String())
 	}
-	text, err := os.ReadFile(figures)
-	if err != nil || !json.Valid(text) {
-		t.Errorf("figures: %v, valid JSON %t", err, json.Valid(text))
+
+	// The file has all that the report was made of.
+	linesAgain := filepath.Join(t.TempDir(), "again.txt")
+	var again bytes.Buffer
+	if code := kvbench(t.Context(), []string{"report", figures, "--benchfmt", linesAgain}, &again, &stderr); code != 0 {
+		t.Fatalf("exit %d, %s", code, stderr.String())
+	}
+	if again.String() != stdout.String() {
+		t.Errorf("report of the file is\n%s\nwant\n%s", again.String(), stdout.String())
+	}
+	one, err := os.ReadFile(lines)
+	if err != nil || bytes.Count(one, []byte("\nBenchmarkKV/")) != 4 {
+		t.Errorf("lines: %v, %s", err, one)
+	}
+	if two, err := os.ReadFile(linesAgain); err != nil || !bytes.Equal(one, two) {
+		t.Errorf("lines of the file: %v, %s", err, two)
 	}
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/template"
 
 	"faultline/cmd/kvbench/internal/result"
@@ -14,8 +15,22 @@ import (
 // textColumns are workload and engine.
 const textColumns = 2
 
-// Markdown writes a table, and below it what the figures mean.
-func Markdown(w io.Writer, r *result.Run) error {
+// Markdown writes tables for a terminal, and below them what the figures mean.
+func Markdown(w io.Writer, sources []Source) error {
+	for i, s := range sources {
+		if len(sources) > 1 {
+			if _, err := fmt.Fprintf(w, "%s# %s\n\n", strings.Repeat("\n", min(i, 1)), s.Name); err != nil {
+				return err
+			}
+		}
+		if err := markdownOf(w, s.Run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func markdownOf(w io.Writer, r *result.Run) error {
 	rows, err := rowsOf(r)
 	if err != nil {
 		return err

@@ -12,12 +12,12 @@ func TestMarkdown(t *testing.T) {
 	alone.Engines, alone.Phases, alone.Opens = alone.Engines[:1], alone.Phases[:1], nil
 	alone.Setup.Reps, alone.Setup.Duration, alone.Setup.Sync = 1, 5*time.Second, true
 	var b bytes.Buffer
-	if err := Markdown(&b, all); err != nil {
+	if err := Markdown(&b, []Source{{"", all}}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "all.md", b.Bytes())
 	b.Reset()
-	if err := Markdown(&b, alone); err != nil {
+	if err := Markdown(&b, []Source{{"", alone}}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "alone.md", b.Bytes())

@@ -115,3 +115,7 @@ func (p *Phase) CPUMicros() float64 { return 1e6 * p.Run.CPUSeconds / float64(p.
 
 // SettleMicros is what settling took after that, for each operation.
 func (p *Phase) SettleMicros() float64 { return 1e6 * p.Settle.CPUSeconds / float64(p.Ops) }
+
+// Written is how many bytes went to the device until what the clients wrote was
+// settled.
+func (p *Phase) Written() int64 { return p.Run.WriteBytes + p.Settle.WriteBytes }

@@ -1,0 +1,54 @@
+package report
+
+import (
+	"bytes"
+	"testing"
+
+	"golang.org/x/perf/benchfmt"
+)
+
+// TestBenchmarks compares the lines with testdata, and has the reader that
+// benchstat uses read them.
+func TestBenchmarks(t *testing.T) {
+	r := small(t)
+	var b bytes.Buffer
+	if err := Benchmarks(&b, []Source{{"", r}, {"again", r}}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "all.bench", b.Bytes())
+
+	lines := map[string]int{}
+	in := benchfmt.NewReader(&b, "all.bench")
+	for in.Scan() {
+		switch line := in.Result().(type) {
+		case *benchfmt.SyntaxError:
+			t.Error(line)
+		case *benchfmt.Result:
+			lines[line.Name.String()]++
+			if v, ok := line.Value("sec/op"); !ok || v <= 0 {
+				t.Errorf("%s takes %v", line.Name, v)
+			}
+			if line.GetConfig("keys") != "1000000" || line.GetConfig("cpu") != "Abacus 1" {
+				t.Errorf("%s has %v", line.Name, line.Config)
+			}
+		}
+	}
+	if err := in.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{
+		"KV/workload=fillrandom/threads=1/engine=faultline-2": 6,
+		"KV/workload=ycsb-a/threads=4/engine=bbolt-2":         6,
+		"KV/workload=fillsync/threads=16/engine=bbolt-2":      0,
+		"Open/after=kill-9/engine=pebble-2":                   6,
+	} {
+		if lines[name] != want {
+			t.Errorf("%s has %d lines, want %d", name, lines[name], want)
+		}
+	}
+	for _, unit := range []string{"p99-sec", "B-dev/op"} {
+		if in.Units().GetBetter(unit) != -1 {
+			t.Errorf("%s: less is not better", unit)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"faultline/cmd/kvbench/internal/report"
+	"faultline/cmd/kvbench/internal/result"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// outputs are the forms of a report beside the one on the terminal: files, where
+// they are named.
+type outputs struct{ benchfmt string }
+
+func (o *outputs) define(fs *pflag.FlagSet) {
+	fs.StringVar(&o.benchfmt, "benchfmt", "", "write Go benchmark lines to this file, one a repetition, for benchstat")
+}
+
+// open opens the files. What it returns writes all forms.
+func (o *outputs) open() (write func(*cobra.Command, []report.Source) error, err error) {
+	// The files come first: a reader of the terminal may go away before its end.
+	saveBenchmarks, err := openFor("benchfmt", o.benchfmt, func(s []report.Source, w io.Writer) error { return report.Benchmarks(w, s) })
+	if err != nil {
+		return nil, err
+	}
+	return func(cmd *cobra.Command, s []report.Source) error {
+		return errors.Join(saveBenchmarks(s), report.Markdown(cmd.OutOrStdout(), s))
+	}, nil
+}
+
+func newReportCommand() *cobra.Command {
+	var o outputs
+	var baseline string
+	cmd := &cobra.Command{
+		Use:   "report FILE...",
+		Short: "Show results that kvbench --json has kept",
+		Long: `Report prints the tables of runs that kvbench --json has kept, one after the other,
+and makes the other forms of a report of them. It measures nothing.`,
+		Example: `  kvbench report run.json
+  kvbench report old.json --benchfmt old.txt && benchstat old.txt new.txt
+  kvbench report run.json --benchfmt run.txt && benchstat -col /engine run.txt`,
+		Args:         cobra.MinimumNArgs(1),
+		SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			sources, err := readSources(files, baseline)
+			if err != nil {
+				return err
+			}
+			write, err := o.open()
+			if err != nil {
+				return err
+			}
+			return failed(write(cmd, sources))
+		},
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	o.define(fs)
+	fs.StringVar(&baseline, "baseline", "", "the engine that ratios are to (default that of the run)")
+	return cmd
+}
+
+// readSources reads files of results. A baseline is put in place of theirs.
+func readSources(files []string, baseline string) ([]report.Source, error) {
+	var sources []report.Source
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		r, err := result.Read(f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if baseline != "" {
+			r.Setup.Baseline = baseline
+		}
+		sources = append(sources, report.Source{Name: name, Run: r})
+	}
+	return sources, nil
+}
