@@ -54,7 +54,7 @@ The cgroup needs root, or a cgroup v2 that is delegated to the user.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.define(cmd, ltmDefaults{
-		engines: engine.Names, workloads: ltmWorkloads, memory: "128MiB", reps: 1,
+		engines: engine.Embedded, workloads: ltmWorkloads, memory: "128MiB", reps: 1,
 	})
 	return cmd
 }
@@ -102,7 +102,7 @@ type ltmDefaults struct {
 func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringSliceVar(&f.Engines, "engines", d.engines, "what to measure: "+strings.Join(engine.Names, ", "))
+	fs.StringSliceVar(&f.Engines, "engines", d.engines, "what to measure: "+strings.Join(engine.Embedded, ", "))
 	fs.StringSliceVar(&f.workloads, "workloads", d.workloads,
 		"what to do after the load, in this order: "+strings.Join(ltm.WorkloadNames(), ", ")+"; name@N for N threads")
 	fs.StringVar(&f.memory, "memory", d.memory, "memory of each engine")

@@ -30,7 +30,6 @@ type client struct {
 	clients int
 	ops     int // at most
 	nexts   int
-	sync    bool
 	seed    uint64 // the same for all clients
 	space   keys.Space
 	key     []byte
@@ -58,7 +57,7 @@ func (c *client) place(i int) uint64 { return uint64(i*c.clients + c.index) }
 
 func (c *client) put(i uint64) error {
 	c.space.Put(c.key, i)
-	return c.db.Put(c.key, c.values.next(), c.sync)
+	return c.db.Put(c.key, c.values.next())
 }
 
 // now is the time since the epoch in nanoseconds. time.Since reads one clock

@@ -16,7 +16,7 @@ type nothing struct {
 	put func() error
 }
 
-func (n nothing) Put(_, _ []byte, _ bool) error { return n.put() }
+func (n nothing) Put(_, _ []byte) error { return n.put() }
 
 func newTestClients(db engine.DB, n int, threads int) []*client {
 	c := Config{N: n, KeyBytes: 16, ValueBytes: 100}

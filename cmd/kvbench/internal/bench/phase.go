@@ -66,7 +66,7 @@ func (r *run) newClients(db engine.DB, j job) []*client {
 		}
 		clients[i] = &client{
 			db: db, index: i, clients: j.Threads, ops: share, nexts: r.SeekNexts,
-			sync: kindOf(j.Workload).sync || r.Sync, seed: seed,
+			seed:  seed,
 			space: space, key: make([]byte, space.Bytes),
 			values:  values{buf: r.values, bytes: r.ValueBytes, at: i * len(r.values) / j.Threads},
 			draw:    keys.NewDraw(uint64(r.N), seed+keys.Mix(uint64(i))),

@@ -101,7 +101,7 @@ func (r *run) doFresh(ctx context.Context, j job) (p result.Phase, err error) {
 		return result.Phase{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	err = r.with(j.engine, dir, func(db engine.DB) error {
+	err = r.with(j.engine, dir, r.mode(j), func(db engine.DB) error {
 		p, err = r.measure(ctx, db, j)
 		return err
 	})
@@ -116,7 +116,7 @@ func (r *run) doLoaded(ctx context.Context, j job) (p result.Phase, err error) {
 		}
 	}
 	r.loaded[j.engine] = !kindOf(j.Workload).writes
-	err = r.with(j.engine, dir, func(db engine.DB) error {
+	err = r.with(j.engine, dir, r.mode(j), func(db engine.DB) error {
 		if err := r.warm(ctx, db); err != nil {
 			return fmt.Errorf("warm: %w", err)
 		}
@@ -126,9 +126,14 @@ func (r *run) doLoaded(ctx context.Context, j job) (p result.Phase, err error) {
 	return p, err
 }
 
+// mode is what a store is opened for.
+func (r *run) mode(j job) engine.Mode {
+	return engine.Mode{Sync: kindOf(j.Workload).sync || r.Sync, Writers: j.Threads}
+}
+
 // with opens the store in dir for the time of f.
-func (r *run) with(name, dir string, f func(engine.DB) error) (err error) {
-	db, err := r.engine(name).Open(dir)
+func (r *run) with(name, dir string, m engine.Mode, f func(engine.DB) error) (err error) {
+	db, err := r.engine(name).Open(dir, m)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -154,7 +159,7 @@ func (r *run) load(ctx context.Context, name, dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	return r.with(name, dir, func(db engine.DB) error {
+	return r.with(name, dir, engine.Mode{}, func(db engine.DB) error {
 		if err := r.fill(ctx, db, name); err != nil {
 			return err
 		}

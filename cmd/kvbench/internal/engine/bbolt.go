@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 	boltErrors "go.etcd.io/bbolt/errors"
@@ -24,6 +25,7 @@ func (bboltEngine) Settings() []string {
 		"no setting for memory: the page cache of its cgroup is its memory; freelist in a map, written when the store is closed",
 		"settled by fdatasync",
 		"not synced: NoSync, an Update for each put, handed to the kernel before the call returns, survives SIGKILL",
+		"synced: an Update for each put, with several writers a Batch of up to as many; two fdatasyncs before the call returns",
 		"readrandom: a View and Bucket.Get for each key; readseq: a Cursor",
 	}
 }
@@ -31,14 +33,18 @@ func (bboltEngine) Settings() []string {
 // bucketName is of the one bucket that all keys are in.
 var bucketName = []byte("k")
 
-func (bboltEngine) Open(dir string) (DB, error) {
+func (bboltEngine) Open(dir string, m Mode) (DB, error) {
 	db, err := bolt.Open(filepath.Join(dir, "bolt.db"), 0o600, &bolt.Options{
-		NoSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+		NoSync: !m.Sync, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
 	})
 	if err != nil {
 		return nil, err
 	}
-	b := &bboltDB{db: db}
+	b := &bboltDB{db: db, together: m.Sync && m.Writers > 1}
+	if b.together {
+		db.MaxBatchSize = m.Writers
+		db.MaxBatchDelay = batchDelay
+	}
 	err = db.View(func(tx *bolt.Tx) error {
 		if tx.Bucket(bucketName) == nil {
 			return boltErrors.ErrBucketNotFound
@@ -57,25 +63,32 @@ func (bboltEngine) Open(dir string) (DB, error) {
 	return b, nil
 }
 
+// batchDelay is how long a synced write waits for others of its transaction; when
+// all writers are there it begins at once.
+const batchDelay = 2 * time.Millisecond
+
 type bboltDB struct {
-	db      *bolt.DB
-	written atomic.Bool
+	db       *bolt.DB
+	together bool // writers share transactions
+	written  atomic.Bool
 }
 
 func (b *bboltDB) update(f func(*bolt.Tx) error) error {
 	if !b.written.Load() {
 		b.written.Store(true)
 	}
+	if b.together {
+		return b.db.Batch(f)
+	}
 	return b.db.Update(f)
 }
 
-// Put is a transaction of its own. A synced one would need a store that was
-// opened for that.
-func (b *bboltDB) Put(key, value []byte, sync bool) error {
-	if sync {
-		return errors.ErrUnsupported
-	}
+func (b *bboltDB) Put(key, value []byte) error {
 	return b.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketName).Put(key, value) })
+}
+
+func (b *bboltDB) Delete(key []byte) error {
+	return b.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketName).Delete(key) })
 }
 
 func (b *bboltDB) NewBatch() Batch                { return &bboltBatch{db: b} }
@@ -156,6 +169,8 @@ type bboltIterator struct {
 }
 
 func (it *bboltIterator) First() bool            { return it.at(it.cursor.First()) }
+func (it *bboltIterator) Last() bool             { return it.at(it.cursor.Last()) }
+func (it *bboltIterator) Prev() bool             { return it.at(it.cursor.Prev()) }
 func (it *bboltIterator) SeekGE(key []byte) bool { return it.at(it.cursor.Seek(key)) }
 func (it *bboltIterator) Next() bool             { return it.at(it.cursor.Next()) }
 func (it *bboltIterator) Key() []byte            { return it.key }

@@ -1,13 +1,20 @@
-// Package engine makes ordered key-value stores alike, so that one program can
-// measure them: Faultline, Pebble, and bbolt.
+// Package engine makes key-value stores alike, so that one program can measure
+// them: Faultline, Pebble, bbolt, LMDB (build tag lmdb), and servers that speak the
+// protocol of Redis; beside them a bare log, which bounds what a store can do.
+//
+// What an engine cannot do returns an error that wraps errors.ErrUnsupported and
+// says why. Nothing is done in its place.
 package engine
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"time"
 )
 
 // A Setup says what an engine gets.
@@ -16,10 +23,14 @@ type Setup struct {
 	PebbleCache    int64  // bytes, 0 = MemoryBytes
 	PebbleMemTable uint64 // bytes, 0 = Pebble's default
 	PebbleBloom    bool
+	RedisAddr      string // host:port, or the path of a socket
 }
 
-// Names are the engines that there are.
-var Names = []string{"faultline", "pebble", "bbolt"}
+// Embedded are the engines that keep a store in a directory, in this process.
+var Embedded = append([]string{"faultline", "pebble", "bbolt"}, lmdbNames...)
+
+// Names are all engines that there are.
+var Names = append(slices.Clone(Embedded), "rawlog", "redis")
 
 // New returns the engine of that name.
 func New(name string, s Setup) Engine {
@@ -30,6 +41,12 @@ func New(name string, s Setup) Engine {
 		return pebbleEngine{cmp.Or(s.PebbleCache, s.MemoryBytes), s.PebbleMemTable, s.PebbleBloom}
 	case "bbolt":
 		return bboltEngine{}
+	case "lmdb":
+		return newLMDB()
+	case "rawlog":
+		return rawLog{}
+	case "redis":
+		return &redisEngine{addr: s.RedisAddr}
 	}
 	panic(fmt.Sprintf("engine: unknown engine %q", name)) // of Names it is none
 }
@@ -46,21 +63,49 @@ type Engine interface {
 	// process.
 	Survives() bool
 	// Open opens the store in dir, which exists, and makes one if it is empty.
-	Open(dir string) (DB, error)
+	Open(dir string, m Mode) (DB, error)
+}
+
+// A Mode is what a store is opened for.
+type Mode struct {
+	// Sync has each write on disk when it returns. Without it a write returns as soon
+	// as the engine lets it.
+	Sync bool
+	// Writers is how many clients may write at once, 0 as 1.
+	Writers int
+}
+
+// A Remote is an Engine whose store is not in a directory here, but in another
+// process: it cannot be copied, nor killed. Open of an empty directory makes the
+// store empty.
+type Remote interface {
+	// Reach returns an error if the store cannot be used.
+	Reach(ctx context.Context) error
 }
 
 // A DB is an open store. Its methods are safe for concurrent use; what they
 // return belongs to one client.
 type DB interface {
-	// Put returns once the write is on disk (sync) or as soon as the engine
-	// lets it (not sync).
-	Put(key, value []byte, sync bool) error
+	Put(key, value []byte) error
+	// Delete removes a key, if it is there.
+	Delete(key []byte) error
 	NewBatch() Batch
 	NewReader() Reader
 	NewIterator() (Iterator, error)
 	// Settle does all work that earlier writes have left for later.
 	Settle(ctx context.Context) error
 	Close() error
+}
+
+// A Lener is a DB that can count its keys without an Iterator.
+type Lener interface {
+	Len() (int, error)
+}
+
+// A CPUTimer is a DB that is in another process, of which it tells how long it has used
+// the processor.
+type CPUTimer interface {
+	CPUTime() (time.Duration, error)
 }
 
 // A Counter is a DB that counts its background work.
@@ -75,7 +120,7 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
-// A Batch is writes that are committed together, unsynced.
+// A Batch is writes that are committed together.
 type Batch interface {
 	Put(key, value []byte) error
 	// Commit writes the batch and empties it.
@@ -93,12 +138,17 @@ type Reader interface {
 // iteration early.
 type Iterator interface {
 	First() bool
+	Last() bool
 	SeekGE(key []byte) bool
 	Next() bool
+	Prev() bool
 	Key() []byte
 	Value() []byte
 	Close() error
 }
+
+// cannot returns an error that says what an engine cannot do.
+func cannot(what string) error { return fmt.Errorf("%s: %w", what, errors.ErrUnsupported) }
 
 // cacheLineBytes is the distance at which a value is read.
 const cacheLineBytes = 64

@@ -12,7 +12,7 @@ import (
 // TestEngines does the same to a store of each engine and wants the same of it,
 // also after it was closed and opened again.
 func TestEngines(t *testing.T) {
-	for _, name := range Names {
+	for _, name := range Embedded {
 		t.Run(name, func(t *testing.T) {
 			e := New(name, Setup{MemoryBytes: 16 << 20, PebbleBloom: true})
 			if e.Name() != name || e.Version() == "" || len(e.Settings()) == 0 {
@@ -43,7 +43,7 @@ func TestEngines(t *testing.T) {
 
 func open(t *testing.T, e Engine, dir string) DB {
 	t.Helper()
-	db, err := e.Open(dir)
+	db, err := e.Open(dir, Mode{})
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}
@@ -75,7 +75,7 @@ func fill(t *testing.T, db DB) {
 			}
 		}
 	}
-	if err := db.Put(keyOf(entries-1), []byte("new"), false); err != nil {
+	if err := db.Put(keyOf(entries-1), []byte("new")); err != nil {
 		t.Fatal(err)
 	}
 }

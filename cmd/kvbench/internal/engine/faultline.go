@@ -27,35 +27,38 @@ func (e faultline) Settings() []string {
 	}
 }
 
-func (e faultline) Open(dir string) (DB, error) {
+func (e faultline) Open(dir string, m Mode) (DB, error) {
 	db, err := store.Open(dir, &store.Options{MemoryBudget: e.memoryBytes})
 	if err != nil {
 		return nil, err
 	}
-	return faultlineDB{db}, nil
-}
-
-type faultlineDB struct{ *store.DB }
-
-func (db faultlineDB) Put(key, value []byte, sync bool) error {
-	if sync {
-		return db.DB.Put(key, value, store.Sync)
+	d := store.Async
+	if m.Sync {
+		d = store.Sync
 	}
-	return db.DB.Put(key, value, store.Async)
+	return &faultlineDB{db, d}, nil
 }
 
-func (db faultlineDB) NewBatch() Batch                  { return &faultlineBatch{db: db.DB} }
-func (db faultlineDB) NewReader() Reader                { return &faultlineReader{db: db.DB} }
-func (db faultlineDB) Settle(ctx context.Context) error { return db.Checkpoint(ctx) }
+type faultlineDB struct {
+	*store.DB
+	durability store.Durability
+}
 
-func (db faultlineDB) Rounds() uint64 { return db.Metrics().Flush.Rounds }
+func (db *faultlineDB) Put(key, value []byte) error { return db.DB.Put(key, value, db.durability) }
+func (db *faultlineDB) Delete(key []byte) error     { return db.DB.Delete(key, db.durability) }
 
-func (db faultlineDB) Check(ctx context.Context) error {
+func (db *faultlineDB) NewBatch() Batch                  { return &faultlineBatch{db: db} }
+func (db *faultlineDB) NewReader() Reader                { return &faultlineReader{db: db.DB} }
+func (db *faultlineDB) Settle(ctx context.Context) error { return db.Checkpoint(ctx) }
+
+func (db *faultlineDB) Rounds() uint64 { return db.Metrics().Flush.Rounds }
+
+func (db *faultlineDB) Check(ctx context.Context) error {
 	_, err := db.Verify(ctx)
 	return err
 }
 
-func (db faultlineDB) NewIterator() (Iterator, error) {
+func (db *faultlineDB) NewIterator() (Iterator, error) {
 	it, err := db.DB.NewIterator(nil)
 	if err != nil {
 		return nil, err
@@ -64,14 +67,14 @@ func (db faultlineDB) NewIterator() (Iterator, error) {
 }
 
 type faultlineBatch struct {
-	db    *store.DB
+	db    *faultlineDB
 	batch store.Batch
 }
 
 func (b *faultlineBatch) Put(key, value []byte) error { return b.batch.Put(key, value) }
 
 func (b *faultlineBatch) Commit() error {
-	_, err := b.db.Apply(&b.batch, store.Async)
+	_, err := b.db.Apply(&b.batch, b.db.durability)
 	b.batch.Reset()
 	return err
 }

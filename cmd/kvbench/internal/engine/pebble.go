@@ -89,29 +89,32 @@ func (e pebbleEngine) memTableOrigin() string {
 	return ", not the default"
 }
 
-func (e pebbleEngine) Open(dir string) (DB, error) {
+func (e pebbleEngine) Open(dir string, m Mode) (DB, error) {
 	db, err := pebble.Open(dir, e.options())
 	if err != nil {
 		return nil, err
 	}
-	return pebbleDB{db}, nil
-}
-
-type pebbleDB struct{ *pebble.DB }
-
-func (db pebbleDB) Put(key, value []byte, sync bool) error {
-	if sync {
-		return db.Set(key, value, pebble.Sync)
+	o := pebble.NoSync
+	if m.Sync {
+		o = pebble.Sync
 	}
-	return db.Set(key, value, pebble.NoSync)
+	return &pebbleDB{db, o}, nil
 }
 
-func (db pebbleDB) NewBatch() Batch   { return &pebbleBatch{batch: db.DB.NewBatch()} }
-func (db pebbleDB) NewReader() Reader { return &pebbleReader{db: db.DB} }
+type pebbleDB struct {
+	*pebble.DB
+	durability *pebble.WriteOptions
+}
 
-func (db pebbleDB) Rounds() uint64 { return uint64(db.Metrics().Flush.Count) }
+func (db *pebbleDB) Put(key, value []byte) error { return db.Set(key, value, db.durability) }
+func (db *pebbleDB) Delete(key []byte) error     { return db.DB.Delete(key, db.durability) }
 
-func (db pebbleDB) NewIterator() (Iterator, error) {
+func (db *pebbleDB) NewBatch() Batch   { return &pebbleBatch{db.DB.NewBatch(), db.durability} }
+func (db *pebbleDB) NewReader() Reader { return &pebbleReader{db: db.DB} }
+
+func (db *pebbleDB) Rounds() uint64 { return uint64(db.Metrics().Flush.Count) }
+
+func (db *pebbleDB) NewIterator() (Iterator, error) {
 	it, err := db.NewIter(nil)
 	if err != nil {
 		return nil, err
@@ -127,7 +130,7 @@ const (
 )
 
 // Settle writes the memtable out and waits for all compactions.
-func (db pebbleDB) Settle(ctx context.Context) error {
+func (db *pebbleDB) Settle(ctx context.Context) error {
 	if err := db.Flush(); err != nil {
 		return err
 	}
@@ -147,12 +150,15 @@ func (db pebbleDB) Settle(ctx context.Context) error {
 	return nil
 }
 
-type pebbleBatch struct{ batch *pebble.Batch }
+type pebbleBatch struct {
+	batch      *pebble.Batch
+	durability *pebble.WriteOptions
+}
 
 func (b *pebbleBatch) Put(key, value []byte) error { return b.batch.Set(key, value, nil) }
 
 func (b *pebbleBatch) Commit() error {
-	err := b.batch.Commit(pebble.NoSync)
+	err := b.batch.Commit(b.durability)
 	b.batch.Reset()
 	return err
 }

@@ -51,7 +51,7 @@ func RunChild(ctx context.Context, in io.Reader, out io.Writer) error {
 func (c *child) onStore(ctx context.Context) error {
 	e := engine.New(c.Engine, c.Setup)
 	start := time.Now()
-	db, err := e.Open(c.Dir)
+	db, err := e.Open(c.Dir, engine.Mode{Writers: c.Workload.Threads})
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}

@@ -116,7 +116,7 @@ func (c *client) put() error {
 	i := c.writer.key(c.done)
 	c.space.Put(c.key, i)
 	c.content.put(c.value, i, newWriteID(c.step, c.index, c.done))
-	if err := c.db.Put(c.key, c.value, false); err != nil {
+	if err := c.db.Put(c.key, c.value); err != nil {
 		return err
 	}
 	c.done++

@@ -75,11 +75,11 @@ const (
 
 func (c *Config) check() error {
 	if len(c.Engines) == 0 {
-		return refuse("no engine: have %s", strings.Join(engine.Names, ", "))
+		return refuse("no engine: have %s", strings.Join(engine.Embedded, ", "))
 	}
 	for i, name := range c.Engines {
-		if !slices.Contains(engine.Names, name) {
-			return refuse("unknown engine %q: have %s", name, strings.Join(engine.Names, ", "))
+		if !slices.Contains(engine.Embedded, name) {
+			return refuse("unknown engine %q: have %s", name, strings.Join(engine.Embedded, ", "))
 		}
 		if slices.Contains(c.Engines[:i], name) {
 			return refuse("engine %s is named twice", name)

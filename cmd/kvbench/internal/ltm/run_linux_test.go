@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 func smallConfig(t *testing.T) Config {
 	t.Helper()
 	return Config{
-		Engines: engine.Names, Workloads: []Workload{{"readrandom", 2}, {"readzipf", 1}, {"readseq", 1}, {"overwrite", 2}, {"readwrite", 2}},
+		Engines: engine.Embedded, Workloads: []Workload{{"readrandom", 2}, {"readzipf", 1}, {"readseq", 1}, {"overwrite", 2}, {"readwrite", 2}},
 		DataBytes: 1 << 20, KeyBytes: 16, ValueBytes: 100, Memory: 16 << 20, Cgroup: 128 << 20,
 		BatchEntries: 1000, Warmup: 10 * time.Millisecond, Duration: 100 * time.Millisecond, KillAfter: 50 * time.Millisecond,
 		Series: true, Reps: 1, Seed: 1, PebbleBloom: true, Dir: t.TempDir(), Child: []string{os.Args[0], childArgument},
