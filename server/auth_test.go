@@ -24,6 +24,38 @@ func withPassword() Options {
 	return Options{Secret: &secret}
 }
 
+// TestConfigSetPassword changes the password by CONFIG SET: who is in stays in, who comes
+// needs the new one, and it is shown nowhere.
+func TestConfigSetPassword(t *testing.T) {
+	_, addr := start(t, openStore(t), Options{})
+	in := dial(t, addr)
+	do(t, in, "CONFIG", "SET", "slowlog-log-slower-than", "0")
+	for _, password := range []string{"one", "two"} {
+		do(t, in, "CONFIG", "SET", "requirepass", password)
+		c := dial(t, addr)
+		for _, step := range []struct{ send, want string }{
+			{"GET a", "-" + noAuth},
+			{"AUTH " + password, "+OK"},
+			{"GET a", "nil"},
+			{"CONFIG GET requirepass", "[]"},
+		} {
+			if got := answer(t, c, strings.Fields(step.send)...); got != step.want {
+				t.Errorf("%s: %s, want %s", step.send, got, step.want)
+			}
+		}
+		if got := answer(t, in, "GET", "a"); got != "nil" {
+			t.Errorf("GET of who was in before: %s", got)
+		}
+	}
+	if log := answer(t, in, "SLOWLOG", "GET", "-1"); strings.Contains(log, `"one"`) || strings.Contains(log, `"two"`) {
+		t.Errorf("SLOWLOG has the password: %s", log)
+	}
+	do(t, in, "CONFIG", "SET", "requirepass", "")
+	if got := answer(t, dial(t, addr), "GET", "a"); got != "nil" {
+		t.Errorf("GET without a password: %s", got)
+	}
+}
+
 // TestAuth sends commands without the password, with a wrong one and with the right one,
 // and takes it back. The texts are Redis's.
 func TestAuth(t *testing.T) {

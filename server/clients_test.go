@@ -210,6 +210,23 @@ func TestQueueMemory(t *testing.T) {
 	}
 }
 
+// TestLowerMemory sets maxmemory-clients to less than one connection holds: it is ended.
+func TestLowerMemory(t *testing.T) {
+	srv, addr := start(t, openStore(t), Options{MemoryBytes: 100 << 20})
+	large, small := dial(t, addr), dial(t, addr)
+	do(t, large, "MULTI")
+	if _, err := large.Do("SET", "a", strings.Repeat("v", 4<<20)); err != nil {
+		t.Fatal(err)
+	}
+	do(t, small, "CONFIG", "SET", "maxmemory-clients", "2%")
+	if _, err := large.Receive(); err == nil {
+		t.Error("a reply to nothing")
+	}
+	if got := answer(t, small, "PING"); got != "+PONG" || srv.memory.evicted.Load() != 1 {
+		t.Errorf("PING of the other: %s; %d ended", got, srv.memory.evicted.Load())
+	}
+}
+
 // TestOutputLimit asks for more in one reply than a client may have waiting.
 func TestOutputLimit(t *testing.T) {
 	_, addr := start(t, openStore(t), Options{OutputLimit: OutputLimit{HardBytes: 1 << 20}})

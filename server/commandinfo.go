@@ -19,6 +19,8 @@ func commandCommands() []*command {
 					summary: "Document commands", run: cmdCommandDocs},
 				{name: "getkeys", arity: -4, flags: info, acl: aclConnection, since: "2.8.13", args: "command [arg ...]",
 					summary: "List the arguments of a command that are keys", run: cmdCommandGetkeys},
+				{name: "getkeysandflags", arity: -4, flags: info, acl: aclConnection, since: "7.0.0", args: "command [arg ...]",
+					summary: "The same, with what is done to each", run: cmdCommandGetkeysandflags},
 				{name: "info", arity: -2, flags: info, acl: aclConnection, since: "2.8.13", args: "[command-name [command-name ...]]",
 					summary: "Describe commands", run: cmdCommandInfo},
 				{name: "list", arity: -2, flags: info, acl: aclConnection, since: "7.0.0", args: "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
@@ -83,8 +85,35 @@ func listFilter(opts [][]byte) (wanted func(*command) bool, ok bool) {
 }
 
 func cmdCommandGetkeys(c *conn, args [][]byte) {
-	args = args[2:]
-	switch cmd := c.srv.commands.find(args); {
+	cmd, ok := c.withKeys(args[2:])
+	if !ok {
+		return
+	}
+	keys := keysOf([]queued{{cmd, args[2:]}})
+	c.out.Array(len(keys))
+	for _, key := range keys {
+		c.out.Bulk(key)
+	}
+}
+
+func cmdCommandGetkeysandflags(c *conn, args [][]byte) {
+	cmd, ok := c.withKeys(args[2:])
+	if !ok {
+		return
+	}
+	keys := keysOf([]queued{{cmd, args[2:]}})
+	c.out.Array(len(keys))
+	for i, key := range keys {
+		c.out.Array(2)
+		c.out.Bulk(key)
+		writeWords(&c.out, cmd.useOf(i, args[2:]))
+	}
+}
+
+// withKeys returns the command of args, if it has keys, or answers with the error.
+func (c *conn) withKeys(args [][]byte) (cmd *command, ok bool) {
+	cmd = c.srv.commands.find(args)
+	switch {
 	case cmd == nil:
 		c.out.Error("ERR Invalid command specified")
 	case cmd.keys.first == 0:
@@ -92,12 +121,20 @@ func cmdCommandGetkeys(c *conn, args [][]byte) {
 	case !cmd.takes(len(args)):
 		c.out.Error("ERR Invalid number of arguments specified for command")
 	default:
-		keys := keysOf([]queued{{cmd, args}})
-		c.out.Array(len(keys))
-		for _, key := range keys {
-			c.out.Bulk(key)
-		}
+		return cmd, true
 	}
+	return nil, false
+}
+
+// useOf returns what a command does with its i-th key, in the words of COMMAND INFO. Only
+// with SET that depends on other arguments: with GET it reads the key too.
+func (cmd *command) useOf(i int, args [][]byte) []string {
+	uses := strings.Split(cmd.keys.access, ";")
+	use, varies := strings.CutSuffix(uses[min(i, len(uses)-1)], " variable_flags")
+	if varies && !slices.ContainsFunc(args[3:], func(a []byte) bool { return isWord(a, "get") }) {
+		use = "OW update"
+	}
+	return strings.Fields(use)
 }
 
 func cmdCommandInfo(c *conn, args [][]byte) {

@@ -66,12 +66,12 @@ func (s *Server) limits() resp.Limits {
 	return lim
 }
 
-// A parameter is one of CONFIG. One without parse cannot be set to another value.
+// A parameter is one of CONFIG. One without parse cannot be set to another value, one
+// without get is not shown.
 type parameter struct {
 	name  string
 	get   func() string
-	parse func(text string) (n int64, reason string) // the reason, in Redis's words, why not
-	value *atomic.Int64                              // of which parse has the new one
+	parse func(text string) (set func(), reason string) // the reason, in Redis's words, why not
 }
 
 // parameters are those that the server has and those that tools ask for, in Redis's
@@ -86,11 +86,12 @@ func (s *Server) parameters() []parameter {
 		constant("databases", strconv.Itoa(s.opts.Databases)),
 		constant("dir", s.opts.Dir),
 		number("maxclients", &c.maxClients, 1, math.MaxUint32),
-		constant("maxmemory-clients", strconv.FormatInt(s.memory.most, 10)),
+		part("maxmemory-clients", &s.memory.most, 1<<20, s.opts.MemoryBytes),
 		constant("maxmemory", strconv.FormatInt(s.opts.MemoryBytes, 10)),
 		constant("maxmemory-policy", "noeviction"),
 		choice("protected-mode", &c.protected, yesNo, yesNo),
 		size("proto-max-bulk-len", &c.bulkBytes, 1<<20),
+		{name: "requirepass", parse: s.parsePassword},
 		constant("save", ""),
 		number("slowlog-log-slower-than", &c.slowMicros, -1, math.MaxInt64),
 		number("slowlog-max-len", &c.slowEntries, 0, math.MaxInt64),
@@ -112,38 +113,76 @@ func constant(name, value string) parameter {
 }
 
 func number(name string, value *atomic.Int64, lo, hi int64) parameter {
+	return stored(name, value, lo, hi, func(text string) (int64, string) {
+		n, ok := parseInt([]byte(text))
+		return n, unless(ok, "argument couldn't be parsed into an integer")
+	})
+}
+
+// stored is a number within bounds that parse makes of a text.
+func stored(name string, value *atomic.Int64, lo, hi int64, parse func(text string) (n int64, reason string)) parameter {
 	return parameter{
-		name:  name,
-		get:   func() string { return strconv.FormatInt(value.Load(), 10) },
-		value: value,
-		parse: func(text string) (int64, string) {
-			n, ok := parseInt([]byte(text))
-			if !ok {
-				return 0, "argument couldn't be parsed into an integer"
+		name: name,
+		get:  func() string { return strconv.FormatInt(value.Load(), 10) },
+		parse: func(text string) (set func(), reason string) {
+			n, reason := parse(text)
+			if reason == "" {
+				reason = outside(n, lo, hi)
 			}
-			return n, outside(n, lo, hi)
+			return func() { value.Store(n) }, reason
 		},
 	}
 }
 
-// outside returns Redis's reason if n is not within the bounds.
-func outside(n, lo, hi int64) string {
-	if lo <= n && n <= hi {
+func unless(ok bool, reason string) string {
+	if ok {
 		return ""
 	}
-	return fmt.Sprintf("argument must be between %d and %d inclusive", lo, hi)
+	return reason
+}
+
+// outside returns Redis's reason if n is not within the bounds.
+func outside(n, lo, hi int64) string {
+	return unless(lo <= n && n <= hi, fmt.Sprintf("argument must be between %d and %d inclusive", lo, hi))
 }
 
 func size(name string, value *atomic.Int64, lo int64) parameter {
-	p := number(name, value, lo, math.MaxInt64)
-	p.parse = func(text string) (int64, string) {
+	return stored(name, value, lo, math.MaxInt64, func(text string) (int64, string) {
 		n, ok := parseSize(text)
-		if !ok {
-			return 0, "argument must be a memory value"
+		return n, unless(ok, "argument must be a memory value")
+	})
+}
+
+// part is a size, or a percentage of whole. It is shown in bytes.
+func part(name string, value *atomic.Int64, lo, whole int64) parameter {
+	return stored(name, value, lo, math.MaxInt64, func(text string) (int64, string) {
+		digits, isPercentage := strings.CutSuffix(text, "%")
+		if !isPercentage {
+			n, ok := parseSize(text)
+			return n, unless(ok, "argument must be a memory or percent value")
 		}
-		return n, outside(n, lo, math.MaxInt64)
-	}
-	return p
+		n, ok := parseInt([]byte(digits))
+		switch {
+		case !ok || n < 0:
+			return 0, "argument must be a memory or percent value"
+		case n > 100:
+			return 0, "percentage argument must be less or equal to 100"
+		}
+		return whole / 100 * n, ""
+	})
+}
+
+// parsePassword sets a password, or takes it away: until the server ends, or reads its
+// file again. It is not shown, since only its Secret is known.
+func (s *Server) parsePassword(text string) (set func(), reason string) {
+	return func() {
+		if text == "" {
+			s.SetSecret(nil)
+			return
+		}
+		secret := NewSecret([]byte(text))
+		s.SetSecret(&secret)
+	}, ""
 }
 
 // parseSize takes bytes as 1024, 1k, 1kb, 1MB: without b the unit is decimal.
@@ -159,16 +198,15 @@ func parseSize(text string) (n int64, ok bool) {
 
 func choice(name string, value *atomic.Int64, names, shown []string) parameter {
 	return parameter{
-		name:  name,
-		get:   func() string { return names[value.Load()] },
-		value: value,
-		parse: func(text string) (int64, string) {
+		name: name,
+		get:  func() string { return names[value.Load()] },
+		parse: func(text string) (set func(), reason string) {
 			for i, n := range names {
 				if strings.EqualFold(n, text) {
-					return int64(i), ""
+					return func() { value.Store(int64(i)) }, ""
 				}
 			}
-			return 0, "argument(s) must be one of the following: " + strings.Join(shown, ", ")
+			return nil, "argument(s) must be one of the following: " + strings.Join(shown, ", ")
 		},
 	}
 }
@@ -177,7 +215,7 @@ func cmdConfigGet(c *conn, args [][]byte) {
 	var found []parameter
 	for _, p := range c.srv.parameters() {
 		for _, pattern := range args[2:] {
-			if matchGlob([]byte(strings.ToLower(string(pattern))), []byte(p.name)) {
+			if p.get != nil && matchGlob([]byte(strings.ToLower(string(pattern))), []byte(p.name)) {
 				found = append(found, p)
 				break
 			}
@@ -196,8 +234,7 @@ func cmdConfigSet(c *conn, args [][]byte) {
 		c.out.Error(errSyntax)
 		return
 	}
-	var values []int64
-	var targets []*atomic.Int64
+	var sets []func()
 	named := make(map[string]parameter)
 	for _, p := range c.srv.parameters() {
 		named[p.name] = p
@@ -210,7 +247,7 @@ func cmdConfigSet(c *conn, args [][]byte) {
 			c.out.Error("ERR Unknown option or number of arguments for CONFIG SET - '" + string(args[i]) + "'")
 			return
 		}
-		n, reason := p.newValue(text)
+		set, reason := p.newValue(text)
 		if seen[name] {
 			reason = "duplicate parameter"
 		}
@@ -219,12 +256,10 @@ func cmdConfigSet(c *conn, args [][]byte) {
 			return
 		}
 		seen[name] = true
-		if p.value != nil {
-			values, targets = append(values, n), append(targets, p.value)
-		}
+		sets = append(sets, set)
 	}
-	for i, v := range targets {
-		v.Store(values[i])
+	for _, set := range sets {
+		set()
 	}
 	c.out.Status("OK")
 }
@@ -235,27 +270,22 @@ func (s *Server) Configure(name, value string) error {
 		if p.name != name {
 			continue
 		}
-		n, reason := p.newValue(value)
+		set, reason := p.newValue(value)
 		if reason != "" {
 			return fmt.Errorf("%s %s: %s", name, value, reason)
 		}
-		if p.value != nil {
-			p.value.Store(n)
-		}
+		set()
 		return nil
 	}
 	return fmt.Errorf("%s: no such parameter", name)
 }
 
-// newValue returns what text means, or why the parameter cannot be set to it.
-func (p *parameter) newValue(text string) (n int64, reason string) {
+// newValue returns what sets the parameter to text, or why it cannot be set to it.
+func (p *parameter) newValue(text string) (set func(), reason string) {
 	if p.parse != nil {
 		return p.parse(text)
 	}
-	if !strings.EqualFold(text, p.get()) {
-		return 0, "can't set immutable config"
-	}
-	return 0, ""
+	return func() {}, unless(strings.EqualFold(text, p.get()), "can't set immutable config")
 }
 
 func cmdConfigRewrite(c *conn, _ [][]byte) {

@@ -58,9 +58,13 @@ func (s *Server) janitor() {
 
 // look ends connections that have been idle for too long, or have not given the
 // password in time, and takes the buffers of those that are idle for a while. It takes out
-// of the table of tracked keys what a lower bound has no room for.
+// of the table of tracked keys, and of the memory of connections, what a lower bound has
+// no room for.
 func (s *Server) look() {
 	s.tracking.trim()
+	if over := s.memory.held.Load() - s.memory.most.Load(); over > 0 {
+		s.relieve(nil, over)
+	}
 	timeout := s.conf.idleSeconds.Load()
 	for _, c := range s.connections() {
 		ticks := c.idle.tick()

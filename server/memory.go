@@ -19,7 +19,7 @@ var errMemory = errors.New("no memory for the buffers of the connection")
 //
 // What is not seen here is one reply that is being written, and what the kernel buffers.
 type memory struct {
-	most    int64
+	most    atomic.Int64
 	held    atomic.Int64
 	evicted atomic.Int64 // connections
 }
@@ -28,7 +28,7 @@ type memory struct {
 func (c *conn) Take(bytes int) (ok bool) {
 	m := &c.srv.memory
 	c.held.Add(int64(bytes))
-	over := m.held.Add(int64(bytes)) - m.most
+	over := m.held.Add(int64(bytes)) - m.most.Load()
 	if bytes <= 0 || over <= 0 || c.srv.relieve(c, over) {
 		return true
 	}
@@ -58,7 +58,7 @@ func (c *conn) account() (ok bool) {
 }
 
 // relieve ends the connections that hold most until over bytes will come free. It is
-// false if c is among them. They give the memory back when they have noticed.
+// false if c, which may be nil, is among them. They give the memory back when they have noticed.
 func (s *Server) relieve(c *conn, over int64) bool {
 	for _, victim := range s.victims(over) {
 		if victim == c {

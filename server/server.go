@@ -168,7 +168,7 @@ func New(db Store, o Options) *Server {
 	s.tracking.init(&s.conf.trackedKeys)
 	s.slow.micros, s.slow.most = &s.conf.slowMicros, &s.conf.slowEntries
 	s.failures.sources = make(map[netip.Addr]time.Time)
-	s.memory.most = o.ClientMemory
+	s.memory.most.Store(o.ClientMemory)
 	s.saves.last.Store(s.started.Unix())
 	s.secret.Store(o.Secret)
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -289,7 +289,9 @@ func (d *daemon) reloadOnHangup() (stop func()) {
 				d.log.Error("reload: what was read before still holds", "err", err)
 				continue
 			}
-			d.srv.SetSecret(d.secret)
+			if d.requirePassFile != "" { // else clients may have set one
+				d.srv.SetSecret(d.secret)
+			}
 			d.log.Info("reloaded")
 		}
 	}()

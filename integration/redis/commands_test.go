@@ -80,6 +80,7 @@ var commandForms = []commandForm{
 	{form: "SELECT database", weight: 1},
 	{form: "HELLO [protocol] [SETNAME name]", compare: greeting, weight: 1},
 	{form: "RESET", weight: 1},
+	{form: "COMMAND {GETKEYS | GETKEYSANDFLAGS} {SET key value [NX] [GET] | MSET (key value)... | RENAME key key | COPY key key | MGET key... | PING key}", weight: 1},
 	{form: "CLIENT {GETNAME | SETNAME name | NO-EVICT {ON | OFF | X} | subcommand}", weight: 1},
 	{form: "CONFIG {subcommand | GET NOSUCH}", compare: alike, weight: 1},
 	{form: "WAIT 0 0", weight: 1},
