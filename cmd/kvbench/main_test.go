@@ -40,6 +40,7 @@ func TestCommandLine(t *testing.T) {
 		{"--dir no/such/dir", exitUsage, `dir is "no/such/dir"`},
 		{"--json no/such/dir/f", exitUsage, "--json: open no/such/dir/f"},
 		{"--benchfmt no/such/dir/f", exitUsage, "--benchfmt: open no/such/dir/f"},
+		{"--html no/such/dir/f", exitUsage, "--html: open no/such/dir/f"},
 		{"report", exitUsage, "at least 1 arg"},
 		{"report no/such/file", exitUsage, "open no/such/file"},
 		{"report /dev/null", exitUsage, "/dev/null: decode results"},

@@ -15,9 +15,10 @@ import (
 
 // outputs are the forms of a report beside the one on the terminal: files, where
 // they are named.
-type outputs struct{ benchfmt string }
+type outputs struct{ html, benchfmt string }
 
 func (o *outputs) define(fs *pflag.FlagSet) {
+	fs.StringVar(&o.html, "html", "", "write one page with plots to this file, which needs no other")
 	fs.StringVar(&o.benchfmt, "benchfmt", "", "write Go benchmark lines to this file, one a repetition, for benchstat")
 }
 
@@ -28,8 +29,12 @@ func (o *outputs) open() (write func(*cobra.Command, []report.Source) error, err
 	if err != nil {
 		return nil, err
 	}
+	saveHTML, err := openFor("html", o.html, func(s []report.Source, w io.Writer) error { return report.HTML(w, s) })
+	if err != nil {
+		return nil, err
+	}
 	return func(cmd *cobra.Command, s []report.Source) error {
-		return errors.Join(saveBenchmarks(s), report.Markdown(cmd.OutOrStdout(), s))
+		return errors.Join(saveHTML(s), saveBenchmarks(s), report.Markdown(cmd.OutOrStdout(), s))
 	}, nil
 }
 
@@ -41,7 +46,7 @@ func newReportCommand() *cobra.Command {
 		Short: "Show results that kvbench --json has kept",
 		Long: `Report prints the tables of runs that kvbench --json has kept, one after the other,
 and makes the other forms of a report of them. It measures nothing.`,
-		Example: `  kvbench report run.json
+		Example: `  kvbench report run.json --html run.html
   kvbench report old.json --benchfmt old.txt && benchstat old.txt new.txt
   kvbench report run.json --benchfmt run.txt && benchstat -col /engine run.txt`,
 		Args:         cobra.MinimumNArgs(1),

@@ -63,7 +63,7 @@ var arrows = map[string][]string{
 	"cmd/kvbench/internal/ltm":      {"cmd/kvbench/internal/cgroup", "cmd/kvbench/internal/chart", "cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/keys", "cmd/kvbench/internal/meter", "cmd/kvbench/internal/progress", "cmd/kvbench/internal/series", "cmd/kvbench/internal/table", "store"},
 	"cmd/kvbench/internal/meter":    {"cmd/kvbench/internal/figure"},
 	"cmd/kvbench/internal/progress": nil,
-	"cmd/kvbench/internal/report":   {"cmd/kvbench/internal/figure", "cmd/kvbench/internal/result", "cmd/kvbench/internal/table"},
+	"cmd/kvbench/internal/report":   {"cmd/kvbench/internal/chart", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/result", "cmd/kvbench/internal/table"},
 	"cmd/kvbench/internal/result":   {"cmd/kvbench/internal/figure"},
 	"cmd/kvbench/internal/series":   {"cmd/kvbench/internal/figure", "cmd/kvbench/internal/meter"},
 	"cmd/kvbench/internal/table":    nil,

@@ -1,8 +1,6 @@
 package chart
 
 import (
-	"image/color"
-
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
@@ -49,7 +47,8 @@ func (c *Curves) plot() *plot.Plot {
 		p.X.Tick.Marker = nines{}
 	}
 	lines := plotter.NewGrid()
-	lines.Vertical.Color, lines.Horizontal.Color = faint, faint
+	lines.Vertical = draw.LineStyle{Color: faint, Width: vg.Points(0.5)}
+	lines.Horizontal = lines.Vertical
 	p.Add(lines)
 	for row, m := range c.Marks {
 		p.Add(strokes{m, row})
@@ -112,8 +111,7 @@ func (s strokes) Plot(c draw.Canvas, p *plot.Plot) {
 	const long = 2.2 * vg.Millimeter
 	x, _ := p.Transforms(&c)
 	foot := c.Min.Y + long*vg.Length(s.row)
-	var ink color.Color = colorOf(s.Color)
 	for _, at := range s.At {
-		c.StrokeLine2(draw.LineStyle{Color: ink, Width: vg.Points(0.8)}, x(at), foot, x(at), foot+long)
+		c.StrokeLine2(draw.LineStyle{Color: colorOf(s.Color), Width: vg.Points(1)}, x(at), foot, x(at), foot+long)
 	}
 }

@@ -7,13 +7,9 @@ import (
 	"text/template"
 
 	"faultline/cmd/kvbench/internal/result"
-	"faultline/cmd/kvbench/internal/table"
 
 	"github.com/dustin/go-humanize"
 )
-
-// textColumns are workload and engine.
-const textColumns = 2
 
 // Markdown writes tables for a terminal, and below them what the figures mean.
 func Markdown(w io.Writer, sources []Source) error {
@@ -35,53 +31,45 @@ func markdownOf(w io.Writer, r *result.Run) error {
 	if err != nil {
 		return err
 	}
-	cells := [][]string{{"workload", "engine", "ops/s", "p50", "p99", "p99.9", "CPU us/op", "ratio to " + r.Setup.Baseline}}
-	for i := range rows {
-		cells = append(cells, rows[i].cells())
+	openings := openingsOf(r)
+	grids := []*grid{summary(rows, r.Setup.Baseline)}
+	for _, g := range []*grid{parts(rows), written(rows), openTimes(openings)} {
+		if len(g.Lines) > 0 {
+			grids = append(grids, g)
+		}
 	}
-	if _, err := io.WriteString(w, table.Markdown(cells, textColumns)); err != nil {
-		return err
+	for _, g := range grids {
+		if _, err := io.WriteString(w, g.markdown()+"\n"); err != nil {
+			return err
+		}
 	}
-	return notes.Execute(w, r)
+	return notes.Execute(w, struct {
+		*result.Run
+		Explanations []string
+	}{r, append(cannots(rows, openings), explanations...)})
 }
 
-func (r *row) cells() []string {
-	if r.cannot != "" {
-		return []string{r.Workload.String(), r.engine, "-", "-", "-", "-", "-", r.cannot}
-	}
-	cpu := table.Digits(r.cpuMicros.Median)
-	if r.settleMicros.Median > 0 {
-		cpu += " + " + table.Digits(r.settleMicros.Median)
-	}
-	ratio := "-"
-	if r.ratio != nil {
-		ratio = r.ratio.Text(func(f float64) string { return fmt.Sprintf("%.2f", f) })
-	}
-	nanos := func(n int64) string { return table.Nanos(float64(n)) }
-	return []string{
-		r.Workload.String(), r.engine, r.opsPerSecond.Text(table.Rate),
-		nanos(r.latency.P50), nanos(r.latency.P99), nanos(r.latency.P999), cpu, ratio,
-	}
+// explanations say how the figures of every report are made.
+var explanations = []string{
+	"ops/s and ratios are the median of the repetitions (least-most); a ratio is of ops/s in the same repetition. " +
+		"Latencies are of all repetitions together.",
+	"CPU/op is the time of the whole process while the clients run and until what they wrote is settled.",
+	"To device: bytes that the process made dirty until that, x: over the keys and values that the clients wrote. " +
+		"On disk: the store's files after it, x: over the keys and values in them.",
 }
 
-// notes stand below the table.
+// notes stand below the tables.
 var notes = template.Must(template.New("notes").Funcs(template.FuncMap{
-	"bytes": func(n int64) string { return humanize.IBytes(uint64(n)) },
+	"bytes": func(n int64) string { return bytesOf(float64(n)) },
 	"comma": humanize.Comma,
 }).Parse(`
-{{- with .Setup}}
-- {{comma .Keys}} keys of {{.KeyBytes}} B, values of {{.ValueBytes}} B, seed {{.Seed}}; {{bytes .MemoryBytes}} of memory for each engine.
-- Repetitions: {{.Reps}}; ops/s and ratio are their median (min-max), CPU is the median, latencies are of all of them; the ratio is of ops/s within a repetition.
-{{- end}}
-- CPU is that of the whole process while the clients run, + what settling takes after that.
-{{- range .Notes}}
-- {{.}}
-{{- end}}
+{{- range .Explanations}}- {{.}}
+{{end}}
+{{- with .Setup}}- {{comma .Keys}} keys of {{.KeyBytes}} B, values of {{.ValueBytes}} B, seed {{.Seed}}; {{bytes .MemoryBytes}} of memory for each engine.
+{{end}}
+{{- range .Notes}}- {{.}}
+{{end -}}
 - Machine: {{.Machine}}.
-{{- range .Engines}}
-- {{.Name}} {{.Version}}
-{{- range .Settings}}
-  - {{.}}
-{{- end}}
-{{- end}}
-`))
+{{range .Engines}}- {{.Name}} {{.Version}}
+{{range .Settings}}  - {{.}}
+{{end}}{{end}}`))

@@ -13,38 +13,38 @@ import (
 type row struct {
 	result.Workload
 	engine string
+	color  int    // of the engine, in all drawings
 	cannot string // why there are no figures, or empty
 	phases []*result.Phase
 
 	opsPerSecond figure.Spread
-	latency      figure.Latency // of all repetitions together
-	cpuMicros    figure.Spread
-	settleMicros figure.Spread
 	ratio        *figure.Spread // to the baseline, of ops/s in the same repetition; nil without one
+	latency      figure.Latency // of all repetitions together
+	parts        []part
+}
+
+// A part is the operations of one kind.
+type part struct {
+	kind    string
+	ops     int
+	latency figure.Latency
 }
 
 // rowsOf makes the rows of a run: workloads in the order in which they were done,
 // engines in that of the run.
 func rowsOf(r *result.Run) ([]row, error) {
-	engines := map[string]int{}
-	for i, e := range r.Engines {
-		engines[e.Name] = i
-	}
 	var rows []row
 	for _, w := range workloadsOf(r) {
-		from := len(rows)
-		for i := range r.Phases {
-			p := &r.Phases[i]
-			if p.Workload == w && !slices.ContainsFunc(rows[from:], func(r row) bool { return r.engine == p.Engine }) {
-				rows = append(rows, row{Workload: w, engine: p.Engine, phases: phasesOf(r, w, p.Engine)})
-			}
-		}
-		slices.SortFunc(rows[from:], func(a, b row) int { return cmp.Compare(engines[a.engine], engines[b.engine]) })
 		baseline := phasesOf(r, w, r.Setup.Baseline)
-		for i := from; i < len(rows); i++ {
-			if err := rows[i].sumUp(baseline); err != nil {
-				return nil, fmt.Errorf("%s %s: %w", rows[i].engine, w, err)
+		for i, e := range r.Engines {
+			row := row{Workload: w, engine: e.Name, color: i, phases: phasesOf(r, w, e.Name)}
+			if len(row.phases) == 0 {
+				continue
 			}
+			if err := row.sumUp(baseline); err != nil {
+				return nil, fmt.Errorf("%s %s: %w", e.Name, w, err)
+			}
+			rows = append(rows, row)
 		}
 	}
 	return rows, nil
@@ -70,32 +70,66 @@ func phasesOf(r *result.Run, w result.Workload, engine string) (phases []*result
 	return phases
 }
 
-func (r *row) sumUp(baseline []*result.Phase) error {
+func (r *row) sumUp(baseline []*result.Phase) (err error) {
 	for _, p := range r.phases {
 		if p.Cannot != "" {
 			r.cannot = p.Cannot
 			return nil
 		}
 	}
-	r.opsPerSecond = spreadOver(r.phases, (*result.Phase).OpsPerSecond)
-	r.cpuMicros = spreadOver(r.phases, (*result.Phase).CPUMicros)
-	r.settleMicros = spreadOver(r.phases, (*result.Phase).SettleMicros)
+	r.opsPerSecond = r.over((*result.Phase).OpsPerSecond)
 	r.ratio = ratioOver(r.phases, baseline)
 	var all []figure.Latency
 	for _, p := range r.phases {
 		all = append(all, p.Latency)
 	}
-	var err error
-	r.latency, err = figure.MergeLatencies(all)
-	return err
+	if r.latency, err = figure.MergeLatencies(all); err != nil {
+		return err
+	}
+	for i := range r.phases[0].Parts {
+		part, err := r.part(i)
+		if err != nil {
+			return err
+		}
+		r.parts = append(r.parts, part)
+	}
+	return nil
 }
 
-func spreadOver(phases []*result.Phase, of func(*result.Phase) float64) figure.Spread {
+// part sums up the i-th kind of operations, which is the same in all phases.
+func (r *row) part(i int) (part, error) {
+	sum := part{kind: r.phases[0].Parts[i].Kind}
+	var all []figure.Latency
+	for _, p := range r.phases {
+		all = append(all, p.Parts[i].Latency)
+		sum.ops += p.Parts[i].Ops
+	}
+	var err error
+	sum.latency, err = figure.MergeLatencies(all)
+	return sum, err
+}
+
+// over is a figure over the repetitions.
+func (r *row) over(of func(*result.Phase) float64) figure.Spread {
 	var figures []float64
-	for _, p := range phases {
+	for _, p := range r.phases {
 		figures = append(figures, of(p))
 	}
 	return figure.SpreadOf(figures)
+}
+
+// wrote tells whether the clients wrote.
+func (r *row) wrote() bool { return r.cannot == "" && r.phases[0].PutBytes > 0 }
+
+// hasSeries tells whether there is one.
+func (r *row) hasSeries() bool { return r.cannot == "" && len(r.phases[0].Series) > 0 }
+
+// typical is the repetition whose throughput is the median, the slower one of two.
+func (r *row) typical() *result.Phase {
+	sorted := slices.SortedFunc(slices.Values(r.phases), func(a, b *result.Phase) int {
+		return cmp.Compare(a.OpsPerSecond(), b.OpsPerSecond())
+	})
+	return sorted[(len(sorted)-1)/2]
 }
 
 // ratioOver compares repetitions of the same number.
@@ -113,4 +147,49 @@ func ratioOver(phases, baseline []*result.Phase) *figure.Spread {
 	}
 	ratio := figure.SpreadOf(ratios)
 	return &ratio
+}
+
+// cpuMicros is the CPU time of an operation, with that of settling.
+func cpuMicros(p *result.Phase) float64 { return p.CPUMicros() + p.SettleMicros() }
+
+// deviceFactor is bytes written to the device over bytes that clients wrote.
+func deviceFactor(p *result.Phase) float64 { return float64(p.Written()) / float64(p.PutBytes) }
+
+// spaceFactor is bytes on the disk over bytes of keys and values.
+func spaceFactor(p *result.Phase) float64 { return float64(p.DiskBytes) / float64(p.DataBytes) }
+
+func diskBytes(p *result.Phase) float64 { return float64(p.DiskBytes) }
+
+// An opening is how long an engine took to open a store, over the repetitions.
+type opening struct {
+	engine  string
+	color   int
+	after   result.Ending
+	cannot  string // why there is no figure, or empty
+	seconds figure.Spread
+}
+
+// openingsOf sums up the times of opening, those after Close first.
+func openingsOf(r *result.Run) (openings []opening) {
+	for _, after := range []result.Ending{result.Closed, result.Killed} {
+		for i, e := range r.Engines {
+			o := opening{engine: e.Name, color: i, after: after}
+			var seconds []float64
+			for _, one := range r.Opens {
+				if one.Engine != e.Name || one.After != after {
+					continue
+				}
+				if o.cannot = one.Cannot; o.cannot == "" {
+					seconds = append(seconds, one.Seconds)
+				}
+			}
+			if len(seconds) > 0 {
+				o.seconds = figure.SpreadOf(seconds)
+			}
+			if len(seconds) > 0 || o.cannot != "" {
+				openings = append(openings, o)
+			}
+		}
+	}
+	return openings
 }

@@ -90,8 +90,8 @@ func makePhase(w result.Workload, engine string, rep, place int, micros float64)
 		return p
 	}
 	p.Ops, p.Stored, p.Seconds = ops, ops, ops*micros/1e6
-	p.Run = figure.Usage{Seconds: p.Seconds, CPUSeconds: 1.5 * p.Seconds, SystemSeconds: p.Seconds / 4, WriteBytes: int64(3e7 * micros)}
-	p.Settle = figure.Usage{Seconds: p.Seconds / 8, CPUSeconds: p.Seconds / 10, WriteBytes: 1e7}
+	p.Run = figure.Usage{Seconds: p.Seconds, CPUSeconds: 1.5 * p.Seconds, SystemSeconds: p.Seconds / 4, WriteBytes: int64(3e5 * micros)}
+	p.Settle = figure.Usage{Seconds: p.Seconds / 8, CPUSeconds: p.Seconds / 10, WriteBytes: 1e5}
 	p.PutBytes, p.DataBytes, p.DiskBytes = ops*116, ops*116, int64(1.5*ops*116)
 	p.Latency = makeLatency(micros, ops)
 	if w.Name != "ycsb-a" {

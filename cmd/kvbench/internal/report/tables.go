@@ -1,0 +1,217 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"faultline/cmd/kvbench/internal/figure"
+	"faultline/cmd/kvbench/internal/result"
+	"faultline/cmd/kvbench/internal/table"
+
+	"github.com/dustin/go-humanize"
+)
+
+// A grid is a table: a head, and lines. The first columns are words, the others
+// figures.
+type grid struct {
+	Words int
+	Head  []string
+	Lines [][]string
+}
+
+func newGrid(words int, head ...string) *grid { return &grid{Words: words, Head: head} }
+
+func (g *grid) add(cells ...string) {
+	for len(cells) < len(g.Head) {
+		cells = append(cells, "-") // of what could not be done
+	}
+	g.Lines = append(g.Lines, cells)
+}
+
+func (g *grid) markdown() string {
+	return table.Markdown(append([][]string{g.Head}, g.Lines...), g.Words)
+}
+
+func nanos(n int64) string            { return table.Nanos(float64(n)) }
+func seconds(s float64) string        { return table.Nanos(1e9 * s) }
+func micros(us float64) string        { return table.Nanos(1e3 * us) }
+func bytesOf(n float64) string        { return humanize.IBytes(uint64(max(n, 0))) }
+func factor(f float64) string         { return table.Digits(f) }
+func comma[N int | int64](n N) string { return humanize.Comma(int64(n)) }
+
+func ratioText(s *figure.Spread) string {
+	if s == nil {
+		return "-"
+	}
+	return s.Text(factor)
+}
+
+// summary is what a report begins with.
+func summary(rows []row, baseline string) *grid {
+	g := newGrid(2, "workload", "engine", "ops/s", "p50", "p99", "p99.9", "CPU/op", "x "+baseline)
+	for i := range rows {
+		r := &rows[i]
+		if r.cannot != "" {
+			g.add(r.Workload.String(), r.engine)
+			continue
+		}
+		g.add(r.Workload.String(), r.engine, r.opsPerSecond.Text(table.Rate),
+			nanos(r.latency.P50), nanos(r.latency.P99), nanos(r.latency.P999), micros(r.over(cpuMicros).Median), ratioText(r.ratio))
+	}
+	return g
+}
+
+// latencies has one line for each kind of operations.
+func latencies(rows []row) *grid {
+	g := newGrid(3, "workload", "engine", "operation", "number", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max")
+	for i := range rows {
+		r := &rows[i]
+		if r.cannot != "" {
+			continue
+		}
+		for _, p := range r.kinds() {
+			l := p.latency
+			g.add(r.Workload.String(), r.engine, cmp.Or(p.kind, "all"), comma(l.Samples), table.Nanos(l.Mean),
+				nanos(l.P50), nanos(l.P90), nanos(l.P99), nanos(l.P999), nanos(l.P9999), nanos(l.Max))
+		}
+	}
+	return g
+}
+
+// parts are the latencies of workloads with operations of several kinds.
+func parts(rows []row) *grid {
+	g := newGrid(3, "workload", "engine", "operation", "p50", "p99", "p99.9")
+	for i := range rows {
+		r := &rows[i]
+		for _, p := range r.parts {
+			g.add(r.Workload.String(), r.engine, p.kind, nanos(p.latency.P50), nanos(p.latency.P99), nanos(p.latency.P999))
+		}
+	}
+	return g
+}
+
+// kinds are the parts of a row, or all of it as one.
+func (r *row) kinds() []part {
+	if len(r.parts) > 0 {
+		return r.parts
+	}
+	return []part{{latency: r.latency}}
+}
+
+func throughput(rows []row, baseline string) *grid {
+	g := newGrid(2, "workload", "engine", "median ops/s", "least", "most", "x "+baseline, "repetitions", "other cores busy")
+	for i := range rows {
+		r := &rows[i]
+		if r.cannot != "" {
+			g.add(r.Workload.String(), r.engine)
+			continue
+		}
+		s := r.opsPerSecond
+		others := r.over(func(p *result.Phase) float64 { return p.Run.OthersCores })
+		g.add(r.Workload.String(), r.engine, table.Rate(s.Median), table.Rate(s.Min), table.Rate(s.Max), ratioText(r.ratio),
+			comma(len(r.phases)), table.Digits(others.Median))
+	}
+	return g
+}
+
+func processor(rows []row) *grid {
+	g := newGrid(2, "workload", "engine", "CPU an operation", "of it in the kernel", "of it settling")
+	for i := range rows {
+		r := &rows[i]
+		if r.cannot != "" {
+			continue
+		}
+		system := func(p *result.Phase) float64 {
+			return 1e6 * (p.Run.SystemSeconds + p.Settle.SystemSeconds) / float64(p.Ops)
+		}
+		g.add(r.Workload.String(), r.engine, r.over(cpuMicros).Text(micros), micros(r.over(system).Median),
+			micros(r.over((*result.Phase).SettleMicros).Median))
+	}
+	return g
+}
+
+// written is what writes have cost the device.
+func written(rows []row) *grid {
+	g := newGrid(2, "workload", "engine", "to device", "to device x", "on disk", "on disk x")
+	for i := range rows {
+		r := &rows[i]
+		if !r.wrote() {
+			continue
+		}
+		device := r.over(func(p *result.Phase) float64 { return float64(p.Written()) })
+		cells := []string{r.Workload.String(), r.engine, bytesOf(device.Median), r.over(deviceFactor).Text(factor)}
+		if p := r.phases[0]; p.DiskBytes > 0 && p.DataBytes > 0 {
+			cells = append(cells, bytesOf(r.over(diskBytes).Median), r.over(spaceFactor).Text(factor))
+		}
+		g.add(cells...)
+	}
+	return g
+}
+
+func openTimes(openings []opening) *grid {
+	g := newGrid(2, "opened after", "engine", "time to open")
+	for _, o := range openings {
+		if o.cannot != "" {
+			g.add(string(o.after), o.engine)
+			continue
+		}
+		g.add(string(o.after), o.engine, o.seconds.Text(seconds))
+	}
+	return g
+}
+
+// overTime sums up the intervals of the repetitions that are drawn.
+func overTime(rows []row) *grid {
+	g := newGrid(3, "workload", "engine", "operation", "repetition", "intervals", "ops/s, median", "least",
+		"p99.9, median", "worst", "longest", "rounds")
+	for i := range rows {
+		r := &rows[i]
+		if !r.hasSeries() {
+			continue
+		}
+		p := r.typical()
+		for _, k := range timeKinds {
+			var speeds, tails, longest []float64
+			rounds := uint64(0)
+			for j := range p.Series {
+				t := k.of(&p.Series[j])
+				speeds = append(speeds, float64(t.Ops)/p.Series.Seconds(j))
+				tails, longest = append(tails, float64(t.P999)), append(longest, float64(t.Max))
+				rounds += p.Series[j].Rounds
+			}
+			if slices.Max(speeds) == 0 {
+				continue
+			}
+			speed, tail := figure.SpreadOf(speeds), figure.SpreadOf(tails)
+			g.add(r.Workload.String(), r.engine, k.name, comma(p.Rep), comma(len(p.Series)),
+				table.Rate(speed.Median), table.Rate(speed.Min), table.Nanos(tail.Median), table.Nanos(tail.Max),
+				table.Nanos(slices.Max(longest)), comma(int64(rounds)))
+		}
+	}
+	return g
+}
+
+// timeKinds are the kinds of operations that a series tells apart.
+var timeKinds = []struct {
+	name string
+	of   func(*figure.Point) *figure.Times
+}{
+	{"write", func(p *figure.Point) *figure.Times { return &p.Writes }},
+	{"read", func(p *figure.Point) *figure.Times { return &p.Reads }},
+}
+
+// cannots says what engines do not do, a line each.
+func cannots(rows []row, openings []opening) (lines []string) {
+	for i := range rows {
+		if r := &rows[i]; r.cannot != "" {
+			lines = append(lines, fmt.Sprintf("%s does no %s: %s.", r.engine, r.Workload, r.cannot))
+		}
+	}
+	for _, o := range openings {
+		if o.cannot != "" {
+			lines = append(lines, fmt.Sprintf("%s is not opened after %s: %s.", o.engine, o.after, o.cannot))
+		}
+	}
+	return lines
+}
