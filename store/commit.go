@@ -206,7 +206,7 @@ func (db *DB) applyWrite(b *Batch, w *write, v *longValue) (existed bool, err er
 		existed, err = db.tree.PutExpiring(&b.op, w.key, w.cell)
 	case w.op == opSetExpiry:
 		existed, err = db.tree.SetExpiry(&b.op, w.key, w.expiry, le.Uint64(w.stamp))
-		if !existed {
+		if !existed && !db.recovering() { // the pages may have it already, but not its entry
 			return false, err
 		}
 	default:

@@ -246,6 +246,96 @@ func TestReaper(t *testing.T) {
 	}
 }
 
+// TestReapedOnce lets two entries of one key be due together: it is told of once.
+func TestReapedOnce(t *testing.T) {
+	clock, told := newHandClock(0), 0
+	db := open(t, t.TempDir(), &Options{Clock: clock.time, noHelper: true, Expired: func(*Keyspace, []byte) { told++ }})
+	for _, ms := range []int64{100, 50} {
+		if err := db.PutExpiring([]byte("key"), nil, clock.at(ms), Deferred); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock.ms.Store(200)
+	if next, err := db.reap(t.Context()); err != nil || next != noDue || told != 1 {
+		t.Errorf("told %d times, next at %d, %v", told, next, err)
+	}
+}
+
+// TestReapFull fills a store with keys that expire, behind more keys than one batch takes
+// whose entries are due while they live on: those need room for other entries, and must
+// not keep the rest from being deleted, which makes that room.
+func TestReapFull(t *testing.T) {
+	clock := newHandClock(0)
+	db := open(t, t.TempDir(), &Options{Clock: clock.time, noHelper: true, MemoryBudget: MinMemoryBudget, pages: 1000, CheckpointEvery: -1})
+	const prolonged = reapBatch + 10
+	for i := range prolonged {
+		key := fmt.Appendf(nil, "a%d", i)
+		if err := db.PutExpiring(key, nil, clock.at(100), Deferred); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Expire(key, clock.at(1000), Deferred); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	for i := 0; err == nil; i++ {
+		err = db.PutExpiring(fmt.Appendf(nil, "b%d", i), make([]byte, 3000), clock.at(101), Deferred)
+	}
+	if !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	clock.ms.Store(200)
+	if _, err := db.reap(t.Context()); !errors.Is(err, ErrFull) {
+		t.Errorf("a full store has room for %d entries: %v", prolonged, err)
+	}
+	if n := db.Len(); n != prolonged {
+		t.Errorf("%d keys, want %d", n, prolonged)
+	}
+	if next, err := db.reap(t.Context()); err != nil || next != 1000 {
+		t.Errorf("with room again: next at %d, %v", next, err)
+	}
+	if _, err := checkIndex(db); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestExpiryReplayed replays a write that has let a key expire in the past, over pages
+// that have it already, but not its entry in the index: that was kept beside a leaf.
+func TestExpiryReplayed(t *testing.T) {
+	clock := newHandClock(5)
+	db := open(t, t.TempDir(), &Options{Clock: clock.time, noHelper: true})
+	key, past := []byte("key"), clock.at(3)
+	if err := db.Put(key, nil, Deferred); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := db.Expire(key, past, Deferred); !found || err != nil {
+		t.Fatal(found, err)
+	}
+	var again Batch
+	if err := again.SetExpiry(key, past); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(again.collect(db), again.stamp(5)); err != nil {
+		t.Fatal(err)
+	}
+	entry := appendDue(nil, 3, append([]byte{mainSlot, 0}, key...))
+	if err := db.spaces.system.Delete(entry, Deferred); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := checkIndex(db); err == nil {
+		t.Fatal("the entry is there")
+	}
+	db.replayed.Store(0)
+	err := db.replay(new(Batch), again.data, db.LSN())
+	db.replayed.Store(replayDone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := checkIndex(db); err != nil {
+		t.Error(err)
+	}
+}
+
 // expiryWant is what a key should have.
 type expiryWant struct {
 	value  string

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math"
 	"sync/atomic"
 	"time"
@@ -101,20 +102,31 @@ func (r *reaper) expect(expiry uint64) {
 	}
 }
 
-// reap deletes what has expired by now, and returns when the next entry is due.
+// reap deletes what has expired by now, and returns when the next entry is due. Where
+// there is no room for the entries of keys that live longer, these stay, and the others
+// go: the error says so then.
 func (db *DB) reap(ctx context.Context) (next uint64, err error) {
 	r := &db.reaper
+	from := []byte{dueKind}
+	var short error
 	for {
 		r.next.Store(noDue) // before the look: what is entered after it kicks
 		var list []dueEntry
-		if list, next, err = db.dueNow(); err != nil {
+		if list, next, err = db.dueNow(from); err != nil {
 			return 0, err
 		}
 		if len(list) == 0 {
-			r.next.Store(next)
-			return next, nil
+			if short == nil {
+				r.next.Store(next)
+			}
+			return next, short
 		}
-		if err := db.reapSome(ctx, list); err != nil {
+		err := db.reapSome(ctx, list, true)
+		if errors.Is(err, ErrFull) || errors.Is(err, ErrNoSpace) {
+			short, from = err, append(list[len(list)-1].entry, 0)
+			err = db.reapSome(ctx, list, false)
+		}
+		if err != nil {
 			return 0, err
 		}
 		if db.opts.Expired != nil {
@@ -125,9 +137,10 @@ func (db *DB) reap(ctx context.Context) (next uint64, err error) {
 	}
 }
 
-// dueNow returns the first entries that are due, or when the first one will be.
-func (db *DB) dueNow() (list []dueEntry, next uint64, err error) {
-	it, err := db.spaces.system.NewIterator(&IterOptions{Lower: []byte{dueKind}, Upper: []byte{dueKind + 1}, KeysOnly: true})
+// dueNow returns the first entries not less than from that are due, or when the first one
+// will be.
+func (db *DB) dueNow(from []byte) (list []dueEntry, next uint64, err error) {
+	it, err := db.spaces.system.NewIterator(&IterOptions{Lower: from, Upper: []byte{dueKind + 1}, KeysOnly: true})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -145,16 +158,26 @@ func (db *DB) dueNow() (list []dueEntry, next uint64, err error) {
 	return list, noDue, it.Close()
 }
 
-// reapSome deletes the entries of list, and the keys of them that have expired.
-func (db *DB) reapSome(ctx context.Context, list []dueEntry) error {
+// reapSome deletes the entries of list, and the keys of them that have expired. Without
+// room those stay whose keys have not.
+func (db *DB) reapSome(ctx context.Context, list []dueEntry, room bool) error {
 	_, err := db.spaces.system.Modify(ctx, nil, Deferred, func(tx *Tx) error {
 		r := &db.reaper
 		r.gone, r.mem = r.gone[:0], r.mem[:0]
 		for _, d := range list {
-			if err := r.look(tx, db, d); err != nil {
+			lives, err := r.look(tx, db, d)
+			if err != nil {
 				return err
 			}
+			if lives != 0 && !room {
+				continue
+			}
 			tx.Use(&db.spaces.system)
+			if lives != 0 {
+				if err := tx.Put(appendDue(nil, lives, d.key), nil); err != nil {
+					return err
+				}
+			}
 			if err := tx.Delete(d.entry); err != nil {
 				return err
 			}
@@ -164,27 +187,26 @@ func (db *DB) reapSome(ctx context.Context, list []dueEntry) error {
 	return err
 }
 
-// look deletes the key of d if it has expired, and makes another entry for it if it has
-// not.
-func (r *reaper) look(tx *Tx, db *DB, d dueEntry) error {
+// look deletes the key of d if it has expired. If it is to expire later, lives is when, and
+// else 0.
+func (r *reaper) look(tx *Tx, db *DB, d dueEntry) (lives uint64, err error) {
 	ks := db.spaces.of(d.key[0])
 	if ks == nil || db.tree.Gen(ks.slot) != d.key[1] {
-		return nil // the keyspace was cleared, or dropped
+		return 0, nil // the keyspace was cleared, or dropped
 	}
 	key := d.key[tree.OwnerBytes:]
 	tx.Use(ks)
 	expiry, found, err := tx.stored(key)
 	switch {
 	case err != nil:
-		return err
+		return 0, err
 	case !found || expiry == 0:
-		return nil
+		return 0, nil
 	case !db.expired(expiry):
-		tx.Use(&db.spaces.system)
-		return tx.Put(appendDue(nil, expiry, d.key), nil)
+		return expiry, nil
 	}
 	from := len(r.mem)
 	r.mem = append(r.mem, key...)
 	r.gone = append(r.gone, reaped{ks, span{from, len(r.mem)}})
-	return tx.Delete(key)
+	return 0, tx.Delete(key)
 }

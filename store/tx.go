@@ -378,11 +378,12 @@ func (tx *Tx) compact() {
 	tx.dead = 0
 }
 
-// stored tells whether the store has key, be it expired or not, and when it expires.
+// stored tells whether the store has key, be it expired or not, and when it expires. One
+// that tx has deleted it has not.
 func (tx *Tx) stored(key []byte) (expiry uint64, found bool, err error) {
 	if _, _, _, err := tx.look(key); err != nil {
 		return 0, false, err
 	}
 	k := tx.touch(key)
-	return k.expiry, k.found != tree.Nothing, nil
+	return k.expiry, k.found != tree.Nothing && k.write == (span{}), nil
 }
