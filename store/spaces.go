@@ -165,13 +165,23 @@ func (db *DB) DropKeyspace(name string) error {
 		return fmt.Errorf("drop keyspace %q: %w", name, ErrNoKeyspace)
 	}
 	ctx := context.Background()
-	lsn, err := db.renew(ctx, ks, true)
+	lsn, err := db.unmake(ctx, ks)
 	if err != nil {
 		return fmt.Errorf("drop keyspace %q: %w", name, err)
 	}
 	s.forget(name)
 	s.bury(ks)
 	return db.wait(ctx, lsn, Sync)
+}
+
+// unmake makes the first step of a drop. The caller has spaces.changing.
+func (db *DB) unmake(ctx context.Context, ks *Keyspace) (LSN, error) {
+	if db.tree.Gen(ks.slot)+1 == db.spaces.born[ks.slot] { // its name would lead to that one too
+		if _, err := db.renew(ctx, ks, false); err != nil {
+			return 0, err
+		}
+	}
+	return db.renew(ctx, ks, true)
 }
 
 // A renewal is a record of the log that is no batch:

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -159,6 +160,41 @@ func TestGenerations(t *testing.T) {
 			list = append(list, key+"="+want[key])
 		}
 		wantEntries(t, keyspace(t, db, "ks"), list...)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDropAfterTurn clears a keyspace until the next generation is again the one that it
+// was made in, and kills the store in the middle of its drop.
+func TestDropAfterTurn(t *testing.T) {
+	disk := memdisk.New()
+	disk.Maps = true
+	w := manner{mapped: true, alone: true}
+	db, err := Open(filmDir, w.options(disk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ks := keyspace(t, db, "ks")
+	for range 255 {
+		if err := ks.Clear(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.spaces.changing.Lock()
+	lsn, err := db.unmake(t.Context(), ks)
+	db.spaces.changing.Unlock()
+	if err := errors.Join(err, db.WaitDurable(t.Context(), lsn)); err != nil {
+		t.Fatal(err)
+	}
+	disk = disk.Crash(memdisk.Kill, nil)
+	kill(db)
+	if db, err = Open(filmDir, w.options(disk)); err != nil {
+		t.Fatal(err)
+	}
+	if names := db.Keyspaces(); len(names) != 1 {
+		t.Errorf("keyspaces %q", names)
 	}
 	if err := db.Close(); err != nil {
 		t.Error(err)
