@@ -31,6 +31,15 @@ var txs = sync.Pool{New: func() any { return new(Tx) }}
 // ctx is as in ApplyContext, and is looked at before each call of fn. Errors as for
 // Apply.
 func (ks *Keyspace) Modify(ctx context.Context, keys [][]byte, d Durability, fn func(tx *Tx) error) (LSN, error) {
+	lsn, wrote, err := ks.modify(ctx, keys, fn)
+	if err != nil || !wrote {
+		return lsn, err
+	}
+	return lsn, ks.db.wait(ctx, lsn, d)
+}
+
+// modify is Modify up to the wait for the disk, in which others may have the keys.
+func (ks *Keyspace) modify(ctx context.Context, keys [][]byte, fn func(tx *Tx) error) (lsn LSN, wrote bool, err error) {
 	tx := txs.Get().(*Tx)
 	defer txs.Put(tx)
 	db := ks.db
@@ -39,20 +48,16 @@ func (ks *Keyspace) Modify(ctx context.Context, keys [][]byte, d Durability, fn 
 	defer tx.unclaim()
 	for {
 		if err := db.usable(); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		if err := ctx.Err(); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		lsn, err := tx.try(ctx, fn)
-		switch {
-		case err == errChanged:
-			tx.claimMore()
-		case err != nil || tx.batch.n == 0:
-			return lsn, err
-		default:
-			return lsn, db.wait(ctx, lsn, d)
+		if err != errChanged {
+			return lsn, tx.batch.n > 0, err
 		}
+		tx.claimMore()
 	}
 }
 
