@@ -336,6 +336,33 @@ func TestExpiryReplayed(t *testing.T) {
 	}
 }
 
+// TestGetAllExpires lets time go on between the looks at two keys that expire together.
+func TestGetAllExpires(t *testing.T) {
+	clock := newHandClock(0)
+	tick := func() time.Time { return clock.at(clock.ms.Add(1)) }
+	db := open(t, t.TempDir(), &Options{Clock: tick, noHelper: true})
+	keys := [][]byte{[]byte("a"), []byte("b")}
+	for _, key := range keys {
+		if err := db.PutExpiring(key, nil, clock.at(100), Deferred); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for clock.ms.Store(94); clock.ms.Load() < 105; {
+		found := 0
+		if err := db.GetAll(keys, func(_ int, _ []byte, err error) error {
+			if err == nil {
+				found++
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if found == 1 {
+			t.Errorf("at %d one key is there and the other is not", clock.ms.Load())
+		}
+	}
+}
+
 // expiryWant is what a key should have.
 type expiryWant struct {
 	value  string

@@ -14,6 +14,7 @@ type gather struct {
 	parts   []gathered
 	mem     []byte // keys of the tree, and what it has
 	values  []byte // the long ones
+	now     uint64 // the time, once it was asked for
 }
 
 // A gathered is one key of it.
@@ -102,20 +103,10 @@ func (g *gather) look(db *DB, slot, gen byte, keys [][]byte) (fits bool) {
 	g.stripes = sorted(g.stripes)
 	db.lock(g.stripes)
 	defer db.unlock(g.stripes)
+	g.now = 0
 	long := 0 // bytes of long values
 	for _, key := range keys {
-		var p gathered
-		from := len(g.mem)
-		g.mem = append(append(g.mem, slot, gen), key...)
-		p.key = span{from, len(g.mem)}
-		g.mem, p.found, _, p.err = db.get(g.mem, p.key.of(g.mem))
-		p.cell = span{p.key.to, len(g.mem)}
-		switch {
-		case p.err != nil:
-			p.err = db.readError(p.err)
-		case p.found == tree.Nothing:
-			p.err = ErrNotFound
-		}
+		p := g.find(db, slot, gen, key)
 		g.parts = append(g.parts, p)
 		if p.found == tree.Long {
 			r, _ := db.parseRef(p.cell.of(g.mem)) // readLong says what is wrong with it
@@ -127,6 +118,30 @@ func (g *gather) look(db *DB, slot, gen byte, keys [][]byte) (fits bool) {
 	}
 	g.values = slices.Grow(g.values[:0], long)
 	return true
+}
+
+// find is look for one key. All keys expire by the same time, or one that was written
+// together with another would be gone before it.
+func (g *gather) find(db *DB, slot, gen byte, key []byte) (p gathered) {
+	from := len(g.mem)
+	g.mem = append(append(g.mem, slot, gen), key...)
+	p.key = span{from, len(g.mem)}
+	var expiry uint64
+	g.mem, p.found, expiry, p.err = db.tree.GetExpiring(g.mem, p.key.of(g.mem))
+	if expiry != 0 && g.now == 0 {
+		g.now = db.clock.now()
+	}
+	if expiry != 0 && expiry <= g.now {
+		g.mem, p.found = g.mem[:p.key.to], tree.Nothing
+	}
+	p.cell = span{p.key.to, len(g.mem)}
+	switch {
+	case p.err != nil:
+		p.err = db.readError(p.err)
+	case p.found == tree.Nothing:
+		p.err = ErrNotFound
+	}
+	return p
 }
 
 // readLong reads the long values, without a lock. same is false if one of them could not
