@@ -11,6 +11,7 @@ import (
 	"faultline/cmd/kvbench/internal/cgroup"
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/ltm"
+	"faultline/cmd/kvbench/internal/report"
 
 	"github.com/spf13/cobra"
 )
@@ -23,7 +24,8 @@ type ltmFlags struct {
 	dataFactor           float64
 	noCgroup             bool
 	load                 string
-	json, series         string
+	series               string
+	outputs
 	ltm.Config
 }
 
@@ -124,7 +126,7 @@ func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
 	fs.IntVar(&f.Reps, "reps", d.reps, "how often all is done")
 	fs.Uint64Var(&f.Seed, "seed", 1, "of keys and values")
 	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
-	fs.StringVar(&f.json, "json", "", "write all figures to this file")
+	f.outputs.define(fs)
 	fs.BoolVar(&f.PebbleBloom, "pebble-bloom", true, "give Pebble bloom filters of 10 bits a key")
 	fs.StringVar(&f.cache, "pebble-cache", "",
 		"Pebble's block cache, memtables taken out of it (default three quarters of --memory, as which the process takes about all of it)")
@@ -141,7 +143,7 @@ func (f *ltmFlags) run(cmd *cobra.Command) error {
 	if out := terminal(cmd); out != nil {
 		c.Progress = out
 	}
-	saveJSON, err := openFor("json", f.json, (*ltm.Report).WriteJSON)
+	write, err := f.outputs.open()
 	if err != nil {
 		return err
 	}
@@ -149,7 +151,7 @@ func (f *ltmFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	report, err := ltm.Run(cmd.Context(), c)
+	results, err := ltm.Run(cmd.Context(), c)
 	if refused := new(ltm.ConfigError); errors.As(err, &refused) {
 		return err
 	}
@@ -159,11 +161,11 @@ func (f *ltmFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return failed(err)
 	}
-	errs := []error{saveJSON(report), saveSeries(report)}
+	errs := []error{saveSeries(results)}
 	if f.series != "" {
-		errs = append(errs, report.DrawSeries(strings.TrimSuffix(f.series, filepath.Ext(f.series))))
+		errs = append(errs, results.DrawSeries(strings.TrimSuffix(f.series, filepath.Ext(f.series))))
 	}
-	return failed(errors.Join(append(errs, report.WriteMarkdown(cmd.OutOrStdout()), report.Failures())...))
+	return failed(errors.Join(append(errs, write(cmd, report.Source{Run: results.Run}), results.Failures())...))
 }
 
 // config turns the flags that are words into the figures that they mean.

@@ -18,7 +18,6 @@ import (
 
 	"faultline/cmd/kvbench/internal/bench"
 	"faultline/cmd/kvbench/internal/report"
-	"faultline/cmd/kvbench/internal/result"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -71,7 +70,6 @@ type flags struct {
 	engines, workloads []string
 	threads            int
 	memory, memTable   string
-	json               string
 	outputs
 	bench.Config
 }
@@ -119,7 +117,6 @@ func (f *flags) define(cmd *cobra.Command) {
 	fs.DurationVar(&f.Duration, "duration", 0, "end each workload after this, done or not")
 	fs.Uint64Var(&f.Seed, "seed", 1, "of keys and values")
 	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
-	fs.StringVar(&f.json, "json", "", "write all figures to this file, which kvbench report reads")
 	f.outputs.define(fs)
 	fs.StringVar(&f.CPUProfile, "cpuprofile", "",
 		"write CPU profiles of the faultline phases, each to this name with workload and repetition put in")
@@ -135,10 +132,6 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if out := terminal(cmd); out != nil {
 		c.Progress = out
 	}
-	save, err := openFor("json", f.json, (*result.Run).Write) // before the run: it would be a pity after it
-	if err != nil {
-		return err
-	}
 	write, err := f.outputs.open()
 	if err != nil {
 		return err
@@ -150,7 +143,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return failed(err)
 	}
-	return failed(errors.Join(save(results), write(cmd, []report.Source{{Run: results}})))
+	return failed(write(cmd, report.Source{Run: results}))
 }
 
 // config turns the flags that are words into the figures that they mean.

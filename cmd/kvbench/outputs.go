@@ -15,26 +15,44 @@ import (
 
 // outputs are the forms of a report beside the one on the terminal: files, where
 // they are named.
-type outputs struct{ html, benchfmt string }
+type outputs struct{ json, html, benchfmt string }
 
 func (o *outputs) define(fs *pflag.FlagSet) {
+	fs.StringVar(&o.json, "json", "", "write all figures to this file, which kvbench report reads")
+	o.defineForms(fs)
+}
+
+// defineForms has the flags of all but what forms are made of.
+func (o *outputs) defineForms(fs *pflag.FlagSet) {
 	fs.StringVar(&o.html, "html", "", "write one page with plots to this file, which needs no other")
 	fs.StringVar(&o.benchfmt, "benchfmt", "", "write Go benchmark lines to this file, one a repetition, for benchstat")
 }
 
-// open opens the files. What it returns writes all forms.
-func (o *outputs) open() (write func(*cobra.Command, []report.Source) error, err error) {
-	// The files come first: a reader of the terminal may go away before its end.
-	saveBenchmarks, err := openFor("benchfmt", o.benchfmt, func(s []report.Source, w io.Writer) error { return report.Benchmarks(w, s) })
-	if err != nil {
-		return nil, err
+// open opens the files, before a run: it would be a pity after it. What it returns
+// writes all forms.
+func (o *outputs) open() (write func(*cobra.Command, ...report.Source) error, err error) {
+	var saves []func([]report.Source) error
+	for _, form := range []struct {
+		flag, file string
+		write      func(io.Writer, []report.Source) error
+	}{
+		{"json", o.json, func(w io.Writer, s []report.Source) error { return s[0].Run.Write(w) }},
+		{"html", o.html, report.HTML},
+		{"benchfmt", o.benchfmt, report.Benchmarks},
+	} {
+		save, err := openFor(form.flag, form.file, func(s []report.Source, w io.Writer) error { return form.write(w, s) })
+		if err != nil {
+			return nil, err
+		}
+		saves = append(saves, save)
 	}
-	saveHTML, err := openFor("html", o.html, func(s []report.Source, w io.Writer) error { return report.HTML(w, s) })
-	if err != nil {
-		return nil, err
-	}
-	return func(cmd *cobra.Command, s []report.Source) error {
-		return errors.Join(saveHTML(s), saveBenchmarks(s), report.Markdown(cmd.OutOrStdout(), s))
+	return func(cmd *cobra.Command, sources ...report.Source) error {
+		var errs []error
+		for _, save := range saves {
+			errs = append(errs, save(sources))
+		}
+		// The files came first: a reader of the terminal may go away before its end.
+		return errors.Join(append(errs, report.Markdown(cmd.OutOrStdout(), sources))...)
 	}, nil
 }
 
@@ -43,9 +61,9 @@ func newReportCommand() *cobra.Command {
 	var baseline string
 	cmd := &cobra.Command{
 		Use:   "report FILE...",
-		Short: "Show results that kvbench --json has kept",
-		Long: `Report prints the tables of runs that kvbench --json has kept, one after the other,
-and makes the other forms of a report of them. It measures nothing.`,
+		Short: "Show results that --json has kept",
+		Long: `Report prints the tables of runs that --json of kvbench or of kvbench ltm has kept,
+one after the other, and makes the other forms of a report of them. It measures nothing.`,
 		Example: `  kvbench report run.json --html run.html
   kvbench report old.json --benchfmt old.txt && benchstat old.txt new.txt
   kvbench report run.json --benchfmt run.txt && benchstat -col /engine run.txt`,
@@ -60,12 +78,12 @@ and makes the other forms of a report of them. It measures nothing.`,
 			if err != nil {
 				return err
 			}
-			return failed(write(cmd, sources))
+			return failed(write(cmd, sources...))
 		},
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	o.define(fs)
+	o.defineForms(fs)
 	fs.StringVar(&baseline, "baseline", "", "the engine that ratios are to (default that of the run)")
 	return cmd
 }

@@ -60,7 +60,7 @@ var arrows = map[string][]string{
 	"cmd/kvbench/internal/faults":   {"cmd/kvbench/internal/table", "pagemeta"},
 	"cmd/kvbench/internal/figure":   nil,
 	"cmd/kvbench/internal/keys":     nil,
-	"cmd/kvbench/internal/ltm":      {"cmd/kvbench/internal/cgroup", "cmd/kvbench/internal/chart", "cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/keys", "cmd/kvbench/internal/meter", "cmd/kvbench/internal/progress", "cmd/kvbench/internal/series", "cmd/kvbench/internal/table", "store"},
+	"cmd/kvbench/internal/ltm":      {"cmd/kvbench/internal/cgroup", "cmd/kvbench/internal/chart", "cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/keys", "cmd/kvbench/internal/meter", "cmd/kvbench/internal/progress", "cmd/kvbench/internal/result", "cmd/kvbench/internal/series", "store"},
 	"cmd/kvbench/internal/meter":    {"cmd/kvbench/internal/figure"},
 	"cmd/kvbench/internal/progress": nil,
 	"cmd/kvbench/internal/report":   {"cmd/kvbench/internal/chart", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/result", "cmd/kvbench/internal/table"},

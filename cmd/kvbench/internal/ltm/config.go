@@ -16,34 +16,34 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Config is what a run is made of. Its JSON form is part of a Report.
+// Config is what a run is made of.
 type Config struct {
-	Engines    []string   `json:"engines"`
-	Workloads  []Workload `json:"workloads"`
-	DataBytes  int64      `json:"data_bytes"` // keys and values together
-	KeyBytes   int        `json:"key_bytes"`
-	ValueBytes int        `json:"value_bytes"`
-	Memory     int64      `json:"memory_bytes"` // for each engine
-	Cgroup     int64      `json:"cgroup_bytes"` // for each child; 0 = none is made
+	Engines    []string
+	Workloads  []Workload
+	DataBytes  int64 // keys and values together
+	KeyBytes   int
+	ValueBytes int
+	Memory     int64 // for each engine
+	Cgroup     int64 // for each child; 0 = none is made
 
-	Compressible bool          `json:"compressible"`
-	Sequential   bool          `json:"load_sequential"` // load keys in order, not in random order
-	FreeLoad     bool          `json:"load_free"`       // load outside of the cgroup
-	BatchEntries int           `json:"load_batch"`
-	Warmup       time.Duration `json:"warmup_ns"`
-	Duration     time.Duration `json:"duration_ns"` // timed, of each workload but readseq
-	KillAfter    time.Duration `json:"kill_after_ns"`
-	Series       bool          `json:"series"` // keep what workloads that write do each second
-	Reps         int           `json:"reps"`
-	Seed         uint64        `json:"seed"`
+	Compressible bool
+	Sequential   bool // load keys in order, not in random order
+	FreeLoad     bool // load outside of the cgroup
+	BatchEntries int
+	Warmup       time.Duration
+	Duration     time.Duration // timed, of each workload but readseq
+	KillAfter    time.Duration
+	Series       bool // keep what workloads that write do each second
+	Reps         int
+	Seed         uint64
 
-	PebbleBloom    bool   `json:"pebble_bloom"`
-	PebbleCache    int64  `json:"pebble_cache_bytes"`    // 0 = by the memory, see pebbleCache
-	PebbleMemTable uint64 `json:"pebble_memtable_bytes"` // 0 = by the memory, see pebbleMemTable
+	PebbleBloom    bool
+	PebbleCache    int64  // 0 = by the memory, see pebbleCache
+	PebbleMemTable uint64 // 0 = by the memory, see pebbleMemTable
 
-	Dir      string    `json:"-"` // where a directory is made and removed
-	Child    []string  `json:"-"` // the command that runs RunChild
-	Progress io.Writer `json:"-"` // a terminal, or nil
+	Dir      string    // where a directory is made and removed
+	Child    []string  // the command that runs RunChild
+	Progress io.Writer // a terminal, or nil
 }
 
 // A ConfigError says which part of a Config does not make a run.

@@ -21,8 +21,8 @@ func (r *Report) WriteSeries(w io.Writer) error {
 	if err := out.Write(append(head, "rounds", "device_read_bytes", "written_bytes")); err != nil {
 		return err
 	}
-	for i := range r.Phases {
-		p := &r.Phases[i]
+	for i := range r.Children {
+		p := &r.Children[i]
 		for j := range p.Series {
 			s := &p.Series[j]
 			line := []string{p.Engine, strconv.Itoa(p.Rep), p.Workload.String(), strconv.FormatFloat(s.End, 'f', 1, 64)}

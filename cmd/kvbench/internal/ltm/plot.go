@@ -14,8 +14,8 @@ import (
 
 // DrawSeries draws each series to an SVG file whose name begins with stem.
 func (r *Report) DrawSeries(stem string) error {
-	for i := range r.Phases {
-		p := &r.Phases[i]
+	for i := range r.Children {
+		p := &r.Children[i]
 		if len(p.Series) == 0 {
 			continue
 		}

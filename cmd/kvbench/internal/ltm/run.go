@@ -62,7 +62,6 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 			return nil, err
 		}
 	}
-	r.report.sumUp()
 	return r.report, nil
 }
 
@@ -138,7 +137,7 @@ func (r *run) phase(ctx context.Context, s *subject, place int, step func(contex
 	if p.DiskBytes, err = meter.Allocated(s.dir); err != nil {
 		return err
 	}
-	r.report.Phases = append(r.report.Phases, p)
+	r.report.add(&r.Config, p)
 	return nil
 }
 

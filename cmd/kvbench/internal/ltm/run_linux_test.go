@@ -1,9 +1,7 @@
 package ltm
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +12,7 @@ import (
 
 	"faultline/cmd/kvbench/internal/cgroup"
 	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/result"
 )
 
 // childArgument has the test binary be a child.
@@ -61,25 +60,22 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	perEngine := 1 + len(c.Workloads) + 2 // load, workloads, check, kill
-	if got, want := len(r.Phases), perEngine*len(c.Engines); got != want {
+	if got, want := len(r.Children), perEngine*len(c.Engines); got != want {
 		t.Errorf("%d phases, want %d", got, want)
 	}
-	for i := range r.Phases {
-		checkPhase(t, &c, &r.Phases[i])
+	for i := range r.Children {
+		checkPhase(t, &c, &r.Children[i])
 	}
-	if got, want := len(r.Rows), (1+len(c.Workloads))*len(c.Engines); got != want {
-		t.Errorf("%d rows, want %d", got, want)
+	if got, want := len(r.Phases), (1+len(c.Workloads))*len(c.Engines); got != want {
+		t.Errorf("%d phases are results, want %d", got, want)
 	}
-	var figures, table bytes.Buffer
-	if err := errors.Join(r.WriteJSON(&figures), r.WriteMarkdown(&table)); err != nil {
-		t.Fatal(err)
+	if want := 2 * len(c.Engines); len(r.Checks) != want || len(r.Opens) != want {
+		t.Errorf("%d checks and %d times to open, want %d", len(r.Checks), len(r.Opens), want)
 	}
-	var again Report
-	if err := json.Unmarshal(figures.Bytes(), &again); err != nil || len(again.Phases) != len(r.Phases) {
-		t.Errorf("%d phases in JSON, %v", len(again.Phases), err)
-	}
-	if n := strings.Count(table.String(), " whole |"); n != 2*len(c.Engines) {
-		t.Errorf("%d whole stores, want %d:\n%s", n, 2*len(c.Engines), table.String())
+	for _, c := range r.Checks {
+		if c.Failed != "" || c.Keys == 0 || (c.After == result.Killed) != (c.Acked > 0) {
+			t.Errorf("check %+v", c)
+		}
 	}
 	if left, err := os.ReadDir(c.Dir); err != nil || len(left) > 0 {
 		t.Errorf("left in the directory: %v, %v", left, err)
@@ -130,7 +126,7 @@ func checkPhase(t *testing.T, c *Config, p *Phase) {
 }
 
 // TestRunFails checks that a child that fails ends the use of its store, and
-// that the report says so: here there is no program that could do anything.
+// that the results say so: here there is no program that could do anything.
 func TestRunFails(t *testing.T) {
 	c := smallConfig(t)
 	c.Cgroup = 0
@@ -144,17 +140,16 @@ func TestRunFails(t *testing.T) {
 	if err := r.Failures(); err == nil || err.Error() != want {
 		t.Errorf("failures %v, want %s", err, want)
 	}
-	if len(r.Phases) != 1 {
+	if len(r.Children) != 1 {
 		t.Errorf("%d phases, want 1", len(r.Phases))
 	}
-	var table strings.Builder
-	if err := r.WriteMarkdown(&table); err != nil || !strings.Contains(table.String(), " failed |") {
-		t.Errorf("%v, table:\n%s", err, table.String())
+	if len(r.Phases) != 1 || r.Phases[0].Failed == "" {
+		t.Errorf("results are %+v", r.Phases)
 	}
 }
 
-// TestRunOutOfMemory gives a child less memory than it writes to: the report
-// says that the kernel killed it.
+// TestRunOutOfMemory gives a child less memory than it writes to: the results
+// say that the kernel killed it.
 func TestRunOutOfMemory(t *testing.T) {
 	c := smallConfig(t)
 	c.Engines, c.Cgroup = []string{"bbolt"}, minCgroupBytes
@@ -168,9 +163,8 @@ func TestRunOutOfMemory(t *testing.T) {
 	if err := r.Failures(); err == nil || !strings.Contains(err.Error(), "out of the memory of its cgroup") {
 		t.Errorf("failures %v", err)
 	}
-	var table strings.Builder
-	if err := r.WriteMarkdown(&table); err != nil || !strings.Contains(table.String(), " out of memory |") {
-		t.Errorf("%v, table:\n%s", err, table.String())
+	if p := r.Phases[0]; p.Cgroup == nil || p.Cgroup.OOMKills == 0 {
+		t.Errorf("its cgroup is %+v", p.Cgroup)
 	}
 }
 

@@ -20,7 +20,7 @@ func newTestSeries() figure.Series {
 
 // TestSeriesFiles writes a series as lines and as a drawing.
 func TestSeriesFiles(t *testing.T) {
-	r := Report{Phases: []Phase{
+	r := Report{Children: []Phase{
 		{Engine: "pebble", Rep: 1, Workload: Workload{"readseq", 1}},
 		{Engine: "pebble", Rep: 1, Workload: Workload{"mixed", 4}, Result: Result{Series: newTestSeries()}},
 	}}

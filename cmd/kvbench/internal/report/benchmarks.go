@@ -66,7 +66,7 @@ func benchmarksOf(r *result.Run) (lines []*benchfmt.Result) {
 		})
 	}
 	for i := range r.Phases {
-		if p := &r.Phases[i]; p.Cannot == "" {
+		if p := &r.Phases[i]; p.Cannot == "" && p.Failed == "" {
 			add(fmt.Sprintf("KV/workload=%s/threads=%d/engine=%s", p.Name, p.Threads, p.Engine), p.Ops, valuesOf(p)...)
 		}
 	}

@@ -38,7 +38,7 @@ func TestBenchmarks(t *testing.T) {
 	}
 	for name, want := range map[string]int{
 		"KV/workload=fillrandom/threads=1/engine=faultline-2": 6,
-		"KV/workload=ycsb-a/threads=4/engine=bbolt-2":         6,
+		"KV/workload=ycsb-a/threads=4/engine=bbolt-2":         4,
 		"KV/workload=fillsync/threads=16/engine=bbolt-2":      0,
 		"Open/after=kill-9/engine=pebble-2":                   6,
 	} {

@@ -39,7 +39,8 @@ type runView struct {
 	Prefix       string // of the names of its chapters
 	Chapters     []chapter
 	Summary      *grid
-	Cannot       []string
+	More         []*grid // that have no plots
+	Missing      []string
 	Explanations []string
 }
 
@@ -67,7 +68,12 @@ func newRunView(s Source) (*runView, error) {
 	openings := openingsOf(s.Run)
 	view := &runView{
 		Name: s.Name, Run: s.Run, Summary: summary(rows, s.Run.Setup.Baseline),
-		Cannot: cannots(rows, openings), Explanations: explanations,
+		Missing: missing(s.Run, rows, openings), Explanations: explain(rows),
+	}
+	for _, g := range []*grid{memory(rows), checks(s.Run)} {
+		if len(g.Lines) > 0 {
+			view.More = append(view.More, g)
+		}
 	}
 	for _, d := range drafts(rows, openings, s.Run.Setup.Baseline) {
 		if len(d.panels) == 0 {

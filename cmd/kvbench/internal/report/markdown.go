@@ -33,7 +33,7 @@ func markdownOf(w io.Writer, r *result.Run) error {
 	}
 	openings := openingsOf(r)
 	grids := []*grid{summary(rows, r.Setup.Baseline)}
-	for _, g := range []*grid{parts(rows), written(rows), openTimes(openings)} {
+	for _, g := range []*grid{parts(rows), written(rows), memory(rows), openTimes(openings), checks(r)} {
 		if len(g.Lines) > 0 {
 			grids = append(grids, g)
 		}
@@ -46,16 +46,25 @@ func markdownOf(w io.Writer, r *result.Run) error {
 	return notes.Execute(w, struct {
 		*result.Run
 		Explanations []string
-	}{r, append(cannots(rows, openings), explanations...)})
+	}{r, append(missing(r, rows, openings), explain(rows)...)})
 }
 
-// explanations say how the figures of every report are made.
-var explanations = []string{
-	"ops/s and ratios are the median of the repetitions (least-most); a ratio is of ops/s in the same repetition. " +
-		"Latencies are of all repetitions together.",
-	"CPU/op is the time of the whole process while the clients run and until what they wrote is settled.",
-	"To device: bytes that the process made dirty until that, x: over the keys and values that the clients wrote. " +
-		"On disk: the store's files after it, x: over the keys and values in them.",
+// explain says how the figures of a report are made.
+func explain(rows []row) []string {
+	lines := []string{
+		"ops/s and ratios are the median of the repetitions (least-most); a ratio is of ops/s in the same repetition. " +
+			"Latencies are of all repetitions together.",
+		"CPU/op is the time of the whole process while the clients run and until what they wrote is settled.",
+	}
+	if len(written(rows).Lines) > 0 {
+		lines = append(lines, "To device: bytes that the process made dirty until that, x: over the keys and values that the clients wrote. "+
+			"On disk: the store's files after it, x: over the keys and values in them.")
+	}
+	if len(memory(rows).Lines) > 0 {
+		lines = append(lines, "From device: bytes that the process had read while the clients ran, read-ahead included, x: over the keys and "+
+			"values of all operations. Resident and cgroup are the most of all repetitions, mapped files and page cache counted.")
+	}
+	return lines
 }
 
 // notes stand below the tables.

@@ -34,6 +34,8 @@ func bars(rows []row, axis string, unit chart.Unit, has func(*row) bool, of func
 			switch {
 			case r.cannot != "":
 				bar.Note = "cannot"
+			case r.empty():
+				bar.Note = "failed"
 			case has(r):
 				bar.Spread, some = r.over(of), true
 			default:
@@ -78,7 +80,7 @@ func percentiles(rows []row) (plots []titled) {
 		var kinds []string
 		curves := map[string][]chart.Curve{}
 		for _, r := range group {
-			if r.cannot != "" {
+			if r.empty() {
 				continue
 			}
 			for _, p := range r.kinds() {

@@ -15,7 +15,8 @@ type row struct {
 	engine string
 	color  int    // of the engine, in all drawings
 	cannot string // why there are no figures, or empty
-	phases []*result.Phase
+	failed []*result.Phase
+	phases []*result.Phase // that did not fail
 
 	opsPerSecond figure.Spread
 	ratio        *figure.Spread // to the baseline, of ops/s in the same repetition; nil without one
@@ -37,8 +38,11 @@ func rowsOf(r *result.Run) ([]row, error) {
 	for _, w := range workloadsOf(r) {
 		baseline := phasesOf(r, w, r.Setup.Baseline)
 		for i, e := range r.Engines {
-			row := row{Workload: w, engine: e.Name, color: i, phases: phasesOf(r, w, e.Name)}
-			if len(row.phases) == 0 {
+			row := row{Workload: w, engine: e.Name, color: i}
+			for _, p := range phasesOf(r, w, e.Name) {
+				row.take(p)
+			}
+			if len(row.phases) == 0 && len(row.failed) == 0 && row.cannot == "" {
 				continue
 			}
 			if err := row.sumUp(baseline); err != nil {
@@ -70,12 +74,24 @@ func phasesOf(r *result.Run, w result.Workload, engine string) (phases []*result
 	return phases
 }
 
+// take keeps a phase with others of its kind.
+func (r *row) take(p *result.Phase) {
+	switch {
+	case p.Cannot != "":
+		r.cannot = p.Cannot
+	case p.Failed != "":
+		r.failed = append(r.failed, p)
+	default:
+		r.phases = append(r.phases, p)
+	}
+}
+
+// empty tells whether there are no figures.
+func (r *row) empty() bool { return len(r.phases) == 0 }
+
 func (r *row) sumUp(baseline []*result.Phase) (err error) {
-	for _, p := range r.phases {
-		if p.Cannot != "" {
-			r.cannot = p.Cannot
-			return nil
-		}
+	if r.empty() {
+		return nil
 	}
 	r.opsPerSecond = r.over((*result.Phase).OpsPerSecond)
 	r.ratio = ratioOver(r.phases, baseline)
@@ -119,10 +135,10 @@ func (r *row) over(of func(*result.Phase) float64) figure.Spread {
 }
 
 // wrote tells whether the clients wrote.
-func (r *row) wrote() bool { return r.cannot == "" && r.phases[0].PutBytes > 0 }
+func (r *row) wrote() bool { return !r.empty() && r.phases[0].PutBytes > 0 }
 
 // hasSeries tells whether there is one.
-func (r *row) hasSeries() bool { return r.cannot == "" && len(r.phases[0].Series) > 0 }
+func (r *row) hasSeries() bool { return !r.empty() && len(r.phases[0].Series) > 0 }
 
 // typical is the repetition whose throughput is the median, the slower one of two.
 func (r *row) typical() *result.Phase {
@@ -137,7 +153,7 @@ func ratioOver(phases, baseline []*result.Phase) *figure.Spread {
 	var ratios []float64
 	for _, p := range phases {
 		for _, base := range baseline {
-			if base.Rep == p.Rep && base.Cannot == "" {
+			if base.Rep == p.Rep && base.Cannot == "" && base.Failed == "" {
 				ratios = append(ratios, p.OpsPerSecond()/base.OpsPerSecond())
 			}
 		}

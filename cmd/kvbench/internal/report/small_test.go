@@ -74,11 +74,17 @@ func makeSmall() *result.Run {
 			}
 		}
 		for _, e := range r.Engines {
+			r.Checks = append(r.Checks, result.Check{
+				Engine: e.Name, Rep: rep + 1, After: result.Killed, Keys: 1e6, Writes: 2e6, Acked: 1e4, Lost: 7, Seconds: 1.5,
+			})
 			r.Opens = append(r.Opens,
 				result.Open{Engine: e.Name, Rep: rep + 1, After: result.Closed, Seconds: 0.004 * speeds[e.Name][rep]},
 				result.Open{Engine: e.Name, Rep: rep + 1, After: result.Killed, Seconds: 0.25 * speeds[e.Name][rep]})
 		}
 	}
+	r.Checks[2].Failed = "key 7 is there twice"
+	bbolt := &r.Phases[len(r.Phases)-1]
+	*bbolt = result.Phase{Workload: bbolt.Workload, Engine: bbolt.Engine, Rep: bbolt.Rep, Place: bbolt.Place, Failed: "out of memory"}
 	return r
 }
 
@@ -97,6 +103,7 @@ func makePhase(w result.Workload, engine string, rep, place int, micros float64)
 	if w.Name != "ycsb-a" {
 		return p
 	}
+	p.PeakRSS, p.Cgroup = 1<<29, &result.Cgroup{LimitBytes: 1 << 30, PeakBytes: 1 << 29, AtLimit: 12}
 	p.PutBytes, p.GotBytes = p.PutBytes/2, p.PutBytes/2
 	p.Parts = []result.Part{
 		{Kind: "read", Ops: ops / 2, Latency: makeLatency(micros/2, ops/2)},

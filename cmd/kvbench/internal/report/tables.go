@@ -52,7 +52,7 @@ func summary(rows []row, baseline string) *grid {
 	g := newGrid(2, "workload", "engine", "ops/s", "p50", "p99", "p99.9", "CPU/op", "x "+baseline)
 	for i := range rows {
 		r := &rows[i]
-		if r.cannot != "" {
+		if r.empty() {
 			g.add(r.Workload.String(), r.engine)
 			continue
 		}
@@ -67,7 +67,7 @@ func latencies(rows []row) *grid {
 	g := newGrid(3, "workload", "engine", "operation", "number", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max")
 	for i := range rows {
 		r := &rows[i]
-		if r.cannot != "" {
+		if r.empty() {
 			continue
 		}
 		for _, p := range r.kinds() {
@@ -103,7 +103,7 @@ func throughput(rows []row, baseline string) *grid {
 	g := newGrid(2, "workload", "engine", "median ops/s", "least", "most", "x "+baseline, "repetitions", "other cores busy")
 	for i := range rows {
 		r := &rows[i]
-		if r.cannot != "" {
+		if r.empty() {
 			g.add(r.Workload.String(), r.engine)
 			continue
 		}
@@ -119,7 +119,7 @@ func processor(rows []row) *grid {
 	g := newGrid(2, "workload", "engine", "CPU an operation", "of it in the kernel", "of it settling")
 	for i := range rows {
 		r := &rows[i]
-		if r.cannot != "" {
+		if r.empty() {
 			continue
 		}
 		system := func(p *result.Phase) float64 {
@@ -145,6 +145,47 @@ func written(rows []row) *grid {
 			cells = append(cells, bytesOf(r.over(diskBytes).Median), r.over(spaceFactor).Text(factor))
 		}
 		g.add(cells...)
+	}
+	return g
+}
+
+// memory is what processes that are an engine's alone have taken, and read.
+func memory(rows []row) *grid {
+	g := newGrid(2, "workload", "engine", "resident at most", "cgroup at most", "at its limit", "from device x")
+	for i := range rows {
+		r := &rows[i]
+		if r.empty() || r.phases[0].PeakRSS == 0 {
+			continue
+		}
+		group, limit := "-", "-"
+		if r.phases[0].Cgroup != nil {
+			group = bytesOf(r.over(func(p *result.Phase) float64 { return float64(p.Cgroup.PeakBytes) }).Max)
+			limit = table.Rate(r.over(func(p *result.Phase) float64 { return float64(p.Cgroup.AtLimit) }).Median)
+		}
+		g.add(r.Workload.String(), r.engine, bytesOf(r.over(func(p *result.Phase) float64 { return float64(p.PeakRSS) }).Max),
+			group, limit, r.over(readFactor).Text(factor))
+	}
+	return g
+}
+
+// readFactor is bytes read from the device over those of all operations.
+func readFactor(p *result.Phase) float64 {
+	return float64(p.Run.ReadBytes) / float64(p.PutBytes+p.GotBytes)
+}
+
+// checks are what came of reading every key.
+func checks(r *result.Run) *grid {
+	g := newGrid(3, "checked after", "engine", "result", "repetition", "keys", "writes", "acknowledged", "lost", "took")
+	for _, c := range r.Checks {
+		if c.Failed != "" {
+			g.add(string(c.After), c.Engine, "failed", comma(c.Rep))
+			continue
+		}
+		acked, lost := "-", "-"
+		if c.After == result.Killed {
+			acked, lost = comma(int64(c.Acked)), comma(int64(c.Lost))
+		}
+		g.add(string(c.After), c.Engine, "whole", comma(c.Rep), comma(int64(c.Keys)), comma(int64(c.Writes)), acked, lost, seconds(c.Seconds))
 	}
 	return g
 }
@@ -201,16 +242,25 @@ var timeKinds = []struct {
 	{"read", func(p *figure.Point) *figure.Times { return &p.Reads }},
 }
 
-// cannots says what engines do not do, a line each.
-func cannots(rows []row, openings []opening) (lines []string) {
+// missing says why there are no figures where there are none, a line each.
+func missing(r *result.Run, rows []row, openings []opening) (lines []string) {
 	for i := range rows {
-		if r := &rows[i]; r.cannot != "" {
+		r := &rows[i]
+		if r.cannot != "" {
 			lines = append(lines, fmt.Sprintf("%s does no %s: %s.", r.engine, r.Workload, r.cannot))
+		}
+		for _, p := range r.failed {
+			lines = append(lines, fmt.Sprintf("%s %s, repetition %d, failed: %s.", r.engine, r.Workload, p.Rep, p.Failed))
 		}
 	}
 	for _, o := range openings {
 		if o.cannot != "" {
 			lines = append(lines, fmt.Sprintf("%s is not opened after %s: %s.", o.engine, o.after, o.cannot))
+		}
+	}
+	for _, c := range r.Checks {
+		if c.Failed != "" {
+			lines = append(lines, fmt.Sprintf("%s after %s, repetition %d, is not whole: %s.", c.Engine, c.After, c.Rep, c.Failed))
 		}
 	}
 	return lines

@@ -22,6 +22,7 @@ type Run struct {
 	Engines []Engine       `json:"engines"` // in the order of reports
 	Phases  []Phase        `json:"phases"`  // in the order of doing them
 	Opens   []Open         `json:"opens,omitempty"`
+	Checks  []Check        `json:"checks,omitempty"`
 	Notes   []string       `json:"notes"` // what a reader must know of the workloads and figures, a line each
 }
 
@@ -60,23 +61,26 @@ type Phase struct {
 
 	// Cannot says why the engine does not do this workload. There are no figures then.
 	Cannot string `json:"cannot,omitempty"`
+	// Failed says what went wrong. There are no figures then either.
+	Failed string `json:"failed,omitempty"`
 
 	Ops     int `json:"ops"`
 	Found   int `json:"found"`   // keys that a get or seek met
 	Entries int `json:"entries"` // entries that an iterator returned
 	Stored  int `json:"stored"`  // entries in the store afterwards, where it was written
 
-	Seconds   float64       `json:"seconds"`          // that the clients ran
-	Run       figure.Usage  `json:"run"`              // while they ran
-	Settle    figure.Usage  `json:"settle"`           // while what they wrote was settled
-	PutBytes  int64         `json:"put_bytes"`        // keys and values that the clients wrote
-	GotBytes  int64         `json:"got_bytes"`        // and that they read
-	DiskBytes int64         `json:"disk_bytes"`       // of the store on the disk, settled; 0 = not looked at
-	DataBytes int64         `json:"data_bytes"`       // keys and values in it then
-	PeakRSS   int64         `json:"peak_rss_bytes"`   // 0 where the process is not this engine's alone
-	Rate      float64       `json:"rate"`             // operations a second that clients were to begin, 0 = as fast as they can
-	Parts     []Part        `json:"parts,omitempty"`  // where operations are of several kinds
-	Series    figure.Series `json:"series,omitempty"` // where it is long enough for one
+	Seconds   float64       `json:"seconds"`                  // that the clients ran
+	Run       figure.Usage  `json:"run"`                      // while they ran
+	Settle    figure.Usage  `json:"settle"`                   // while what they wrote was settled
+	PutBytes  int64         `json:"put_bytes"`                // keys and values that the clients wrote
+	GotBytes  int64         `json:"got_bytes"`                // and that they read
+	DiskBytes int64         `json:"disk_bytes"`               // of the store on the disk, settled; 0 = not looked at
+	DataBytes int64         `json:"data_bytes"`               // keys and values in it then
+	PeakRSS   int64         `json:"peak_rss_bytes,omitempty"` // 0 where the process is not this engine's alone
+	Cgroup    *Cgroup       `json:"cgroup,omitempty"`         // nil where there is none
+	Rate      float64       `json:"rate"`                     // operations a second that clients were to begin, 0 = as fast as they can
+	Parts     []Part        `json:"parts,omitempty"`          // where operations are of several kinds
+	Series    figure.Series `json:"series,omitempty"`         // where it is long enough for one
 
 	Latency figure.Latency `json:"latency"` // of all operations
 }
@@ -95,6 +99,29 @@ type Open struct {
 	After   Ending  `json:"after"`
 	Seconds float64 `json:"seconds"`
 	Cannot  string  `json:"cannot,omitempty"` // why there is no figure
+}
+
+// A Check is what came of reading every key of a store.
+type Check struct {
+	Engine  string  `json:"engine"`
+	Rep     int     `json:"rep"`
+	After   Ending  `json:"after"`
+	Failed  string  `json:"failed,omitempty"` // what is wrong; the store is not whole then
+	Keys    uint64  `json:"keys"`
+	Writes  uint64  `json:"writes"` // to them since they were loaded
+	Acked   uint64  `json:"acked"`  // writes that a killed process had acknowledged
+	Lost    uint64  `json:"lost"`   // of those
+	Seconds float64 `json:"seconds"`
+	PeakRSS int64   `json:"peak_rss_bytes"`
+	Cgroup  *Cgroup `json:"cgroup,omitempty"`
+}
+
+// A Cgroup is what the memory cgroup of a process has counted, page cache too.
+type Cgroup struct {
+	LimitBytes int64 `json:"limit_bytes"`
+	PeakBytes  int64 `json:"peak_bytes"` // -1 = the kernel does not say
+	AtLimit    int64 `json:"at_limit"`   // times that memory was reclaimed for it
+	OOMKills   int64 `json:"oom_kills"`
 }
 
 // An Ending is how the process before has left a store.
