@@ -31,8 +31,10 @@
 // written of values since the file was synced there is no A'.
 //
 // The cut is consistent because the gate was closed: no operation is half in it.
-// Writers wait only for the freeze, whose length is Metrics.LastPause. Superblock
-// and bitmaps are pages of the cut like any other.
+// Writers wait only for the freeze, whose length is Metrics.LastPause. When many pages
+// are Dirty, they are frozen ahead of it, some at a time, with the gate open in between
+// (freeze.go): the cut then has to protect only what was changed again. Superblock and
+// bitmaps are pages of the cut like any other.
 //
 // # Crashes
 //

@@ -30,8 +30,8 @@ type Metrics struct {
 	Writes       uint64        // calls that wrote them in place
 	Recovered    int           // pages that Open wrote again from the journal
 	LastRound    time.Duration // length of the last round
-	LastPause    time.Duration // how long its freeze kept the gate closed
-	MaxPause     time.Duration // the longest that a freeze did
+	LastPause    time.Duration // how long its cut kept the gate closed
+	MaxPause     time.Duration // the longest that a cut did, or a part of a freeze ahead of one
 	Paced        time.Duration // time that writers were slowed down, summed up
 	CreditsFree  int64         // pages that may still become dirty; negative: overdrawn
 	CreditsTotal int64

@@ -17,6 +17,9 @@ import (
 // many pages the data file has then.
 func (f *Flusher) flush() (pages int, err error) {
 	began := time.Now()
+	if err := f.freezeAhead(); err != nil {
+		return 0, fmt.Errorf("freeze: %w", err)
+	}
 	all, at, err := f.freeze()
 	if err != nil {
 		return 0, fmt.Errorf("freeze: %w", err)
@@ -75,27 +78,6 @@ func (f *Flusher) leaveOut(all []pagemeta.FrozenPage, pages int) []pagemeta.Froz
 		return all
 	}
 	return slices.Clone(all[:n]) // what is appended must not overwrite the others
-}
-
-// freeze makes the cut: no operation is half in it. It returns no pages if there
-// is nothing to write.
-func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, at Cut, err error) {
-	err = f.Exclusive(func() error {
-		began := time.Now()
-		defer func() { f.metrics.frozen(time.Since(began)) }()
-		if err := f.Err(); err != nil {
-			return err // an operation may have been stopped half way
-		}
-		if at, err = f.cut(); err != nil {
-			return err
-		}
-		if cut, err = f.Pages.Freeze(f.frozen[:0]); err != nil {
-			return f.Stop(err) // before the gate opens: a store could trap for ever
-		}
-		f.heads.enlist(cut)
-		return nil
-	})
-	return cut, at, err
 }
 
 // audit asks the kernel whether a page is writable that is not Dirty. What was

@@ -182,6 +182,15 @@ func (s *storm) write(ctx context.Context, w int) error {
 // round takes the Dirty pages to disk. Each image must be the model's page at
 // the freeze, whoever captured it.
 func (s *storm) round() error {
+	if s.rounds%2 == 1 {
+		s.gate.Lock()
+		_, _, err := s.table.FreezeAhead(0, 1)
+		s.gate.Unlock()
+		if err != nil {
+			return err
+		}
+		runtime.Gosched() // writers may change again what is frozen
+	}
 	s.gate.Lock()
 	cut, err := s.table.Freeze(nil)
 	want := make([][stormWriters]uint64, len(cut))

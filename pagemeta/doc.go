@@ -20,8 +20,13 @@
 //	Clean   memory and the data file         protected          who stores to it (Mkwrite),
 //	                                                            or the clock hand (Evict)
 //	Dirty   memory; it has a head            writable           the flusher (Freeze)
-//	Frozen  memory; belongs to the cut       protected          the flusher (Capture), or a store
+//	Frozen  memory; belongs to the cut,      protected          the flusher (Capture), or a store
+//	        or will to the next one
 //	Flight  memory; image on its way         protected          the flusher (Written), or a store
+//
+// A page is frozen when the cut is made, or some time ahead of it, so that the gate is
+// closed for a short time only (freeze.go). Between that and the cut a store makes it
+// Dirty again with the head that it has; after the cut its image is captured first.
 //
 // Memory is bounded, see evict.go: a Clean page may be evicted at any moment. A
 // reader is not told. What it has read is right, or it traps and reads again.

@@ -2,6 +2,7 @@ package pagemeta
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 )
 
@@ -17,38 +18,72 @@ type FrozenPage struct {
 // page by page, which is cheaper (docs/bench.md).
 const mergeGap = 64
 
-// Freeze makes every Dirty page Frozen and appends them to dst, in the order of
-// their numbers. The caller has closed the gate: no operation is half done, and
-// none begins. The pages are protected before any is marked, since until the
-// call has returned any CPU may still store through its old translation.
+// A freeze is made in parts, each with the gate closed: no operation is half done, and
+// none begins. FreezeAhead protects some Dirty pages before the cut is made, and the
+// gate is opened again; Freeze does the rest, and makes the cut:
+//
+//	gate     closed  open  closed  open  ...  closed
+//	flusher  ahead         ahead              Freeze: the rest, and all are the cut
+//	writers          store       store        wait for no more than what they changed again
+//
+// A page that is stored to between its part and the cut is Dirty again, with the head
+// that it has, and nothing is captured: its image is not of a cut yet (mkwrite).
 //
 // After an error some pages are protected and still Dirty; the next store to one
 // would trap for ever, so the owner must stop.
-func (t *Table) Freeze(dst []FrozenPage) ([]FrozenPage, error) {
-	first := len(dst)
+
+// FreezeAhead makes Dirty pages Frozen from page from on, most of them or some more. It
+// returns how many, and where to go on, or 0 if there are no more.
+func (t *Table) FreezeAhead(from PageID, most int) (n int, next PageID, err error) {
+	t.cut.Store(false) // the pages of the last cut are captured
 	words := t.dirty[:t.dirtyWords.Load()]
-	for i := range words {
-		for set := words[i].Load(); set != 0; set &= set - 1 {
-			dst = append(dst, FrozenPage{ID: PageID(i*64 + bits.TrailingZeros64(set))})
+	at := int(from / 64)
+	pages := t.freezing[:0]
+	for ; at < len(words) && len(pages) < most; at++ {
+		for set := words[at].Load(); set != 0; set &= set - 1 {
+			pages = append(pages, PageID(at*64+bits.TrailingZeros64(set)))
 		}
 	}
-	cut := dst[first:]
-	if err := t.protect(cut); err != nil {
-		return dst, err
+	t.freezing = pages
+	// The pages are protected before any is marked, since until the call has returned
+	// any CPU may still store through its old translation.
+	if err := t.protect(pages); err != nil {
+		return 0, 0, err
 	}
-	for i := range cut {
-		cut[i].Head = t.freeze(cut[i].ID)
+	for _, id := range pages {
+		t.freeze(id)
 	}
 	t.step(0, stepClear)
-	for i := range words {
-		words[i].Store(0) // with the gate closed nobody sets a bit
+	for i := int(from / 64); i < at; i++ { // with the gate closed nobody sets a bit
+		t.frozen[i].Or(words[i].Load())
+		words[i].Store(0)
 	}
+	if at < len(words) {
+		next = PageID(at * 64)
+	}
+	return len(pages), next, nil
+}
+
+// Freeze makes every Dirty page Frozen, and a cut of all that are. It appends them to
+// dst, in the order of their numbers.
+func (t *Table) Freeze(dst []FrozenPage) ([]FrozenPage, error) {
+	if _, _, err := t.FreezeAhead(0, math.MaxInt); err != nil {
+		return dst, err
+	}
+	words := t.frozen[:t.dirtyWords.Load()]
+	for i := range words {
+		for set := words[i].Load(); set != 0; set &= set - 1 {
+			id := PageID(i*64 + bits.TrailingZeros64(set))
+			dst = append(dst, FrozenPage{id, t.load(id).head()})
+		}
+		words[i].Store(0)
+	}
+	t.cut.Store(true)
 	return dst, nil
 }
 
-// freeze marks page id, which is protected, and returns its head. It is lock,
-// move and unlock in one step.
-func (t *Table) freeze(id PageID) uint32 {
+// freeze marks page id, which is protected. It is lock, move and unlock in one step.
+func (t *Table) freeze(id PageID) {
 	t.step(id, stepMark)
 	m := &t.metas[id].word
 	for {
@@ -63,19 +98,19 @@ func (t *Table) freeze(id PageID) uint32 {
 			continue
 		}
 		if m.CompareAndSwap(uint64(w), uint64(w.with(to, w.head()))) {
-			return w.head()
+			return
 		}
 	}
 }
 
 // protect write-protects pages, which are in order, in as few calls as pay.
-func (t *Table) protect(pages []FrozenPage) error {
+func (t *Table) protect(pages []PageID) error {
 	for i := 0; i < len(pages); {
 		j := i + 1
-		for j < len(pages) && pages[j].ID-pages[j-1].ID <= mergeGap {
+		for j < len(pages) && pages[j]-pages[j-1] <= mergeGap {
 			j++
 		}
-		from, to := pages[i].ID, pages[j-1].ID+1
+		from, to := pages[i], pages[j-1]+1
 		t.step(from, stepProtect)
 		if err := t.arena.fd.Protect(t.arena.addr(from), uintptr(to-from)*PageBytes); err != nil {
 			return fmt.Errorf("freeze pages %d to %d: %w", from, to-1, err)

@@ -16,7 +16,8 @@ var pagePool = sync.Pool{New: func() any { return NewPage() }}
 //	    |                    |                     |
 //	    |-- A lock, look --->|                     |
 //	    |   B owner.Mkwrite: a head for the page   |
-//	    |     Frozen: its old image is captured    |
+//	    |     Frozen: its old image is captured,   |
+//	    |       once the cut is made               |
 //	    |   C unprotect: the PTE-dirty step        |
 //	    |   D state = Dirty                        |
 //	    |-- E unlock ------->|<------ lock --------|
@@ -29,7 +30,7 @@ var pagePool = sync.Pool{New: func() any { return NewPage() }}
 //
 // The caller holds no latch. It has reserved credits, so B need not wait for the
 // flusher, but B may block and may fail: then nothing has happened.
-func (t *Table) mkwrite(id PageID, by *atomic.Uint64) error {
+func (t *Table) mkwrite(id PageID, by *atomic.Uint64) (err error) {
 	if t.State(id) == Absent {
 		t.makeRoom()
 	}
@@ -45,15 +46,17 @@ func (t *Table) mkwrite(id PageID, by *atomic.Uint64) error {
 		}
 		w = t.load(id)
 	}
+	head, ahead := w.head(), w.State() == Frozen && !t.cut.Load()
 	var frozen *Page
-	if w.State() == Frozen {
+	if w.State() == Frozen && !ahead {
 		frozen = t.Page(id) // protected, and only mkwrite could change that
 		t.sees(id)
 	}
 	t.step(id, stepOwner)
-	head, err := t.Owner.Mkwrite(id, w.head(), frozen) // B
-	if err != nil {
-		return err
+	if !ahead { // else it has its head
+		if head, err = t.Owner.Mkwrite(id, head, frozen); err != nil { // B
+			return err
+		}
 	}
 	t.step(id, stepUnprotect)
 	if err := t.arena.fd.Unprotect(t.arena.addr(id), PageBytes); err != nil { // C

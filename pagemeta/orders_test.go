@@ -117,7 +117,8 @@ func (p *play) position() string {
 	var b strings.Builder
 	writable, err := p.writable()
 	memory, resident := p.memory()
-	fmt.Fprint(&b, p.table.load(page), writable, err, memory, resident, p.model, p.cut, p.heads, p.shut, p.inside, p.round, p.turn,
+	fmt.Fprint(&b, p.table.load(page), writable, err, memory, resident, p.model, p.cut, p.heads, p.shut, p.inside, p.round, p.part, p.turn,
+		p.table.cut.Load(), p.table.frozen[0].Load(),
 		contentOf(&p.owner.disk), contentOf(&p.owner.slot), p.owner.live, p.owner.last)
 	for _, a := range p.actors {
 		fmt.Fprint(&b, "|", a.at, a.parked, a.saw.String())
@@ -183,6 +184,27 @@ func TestOrders(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			e := &explorer{begin: func() *play {
 				p := newPlay(t, pm, s)
+				p.add("trapper", p.writer(0, 7, false))
+				p.add("preparer", p.writer(2, 8, true))
+				p.add("flusher", p.flusher(rounds))
+				return p
+			}}
+			e.find(t, "<nil>")
+		})
+	}
+}
+
+// TestAheadOrders is TestOrders with a flusher that freezes ahead of each cut.
+func TestAheadOrders(t *testing.T) {
+	watchdog(t)
+	oneAtATime(t)
+	pm := openPagemap(t)
+	rounds := campaign.Scale(t, 2)
+	for _, s := range []State{Clean, Dirty} {
+		t.Run(s.String(), func(t *testing.T) {
+			e := &explorer{begin: func() *play {
+				p := newPlay(t, pm, s)
+				p.ahead = true
 				p.add("trapper", p.writer(0, 7, false))
 				p.add("preparer", p.writer(2, 8, true))
 				p.add("flusher", p.flusher(rounds))
@@ -299,6 +321,21 @@ var mutants = []struct {
 			}
 		}
 	}, "writable is not dirty", "torn cut"},
+	{"frozen ahead, taken for a cut", Dirty, func(p *play) {
+		p.ahead = true
+		p.mutant = func(_ PageID, s step) {
+			if s == stepLock {
+				p.table.cut.Store(true)
+			}
+		}
+	}, "have leaked", ""},
+	{"cut, taken for frozen ahead", Frozen, func(p *play) {
+		p.mutant = func(_ PageID, s step) {
+			if s == stepLock {
+				p.table.cut.Store(false)
+			}
+		}
+	}, "torn cut", "torn cut"},
 	{"protection lost after capture", Frozen, func(p *play) {
 		p.mutant = func(_ PageID, s step) {
 			if s == stepFlight {

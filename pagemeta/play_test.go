@@ -21,11 +21,13 @@ type play struct {
 	owner *ledger
 
 	gateless bool // the flusher does not close the gate
+	ahead    bool // the flusher freezes ahead of each cut
 	effects  bool // check only what happens to the data
 	shut     bool
 	inside   int
 
 	round int     // of the flusher
+	part  string  // of the freeze
 	turn  int     // of the evictor
 	model content // what memory must be
 	cut   content // what the model was at the last freeze
@@ -85,7 +87,7 @@ func newPlay(t testing.TB, pm *uffd.Pagemap, s State) *play {
 		t.Fatal(err)
 	}
 	p.table = table
-	p.look = func() string { return fmt.Sprint(table.load(page)&^waitBit, p.owner.last, ";") }
+	p.look = func() string { return fmt.Sprint(table.load(page)&^waitBit, p.owner.last, table.cut.Load(), ";") }
 	reach(t, table, page, min(s, Dirty)) // no further: the flusher's part is here
 	if s >= Dirty {
 		p.model = content{2, 2}
@@ -181,21 +183,40 @@ func (p *play) evict() {
 func (p *play) flusher(rounds int) func(*actor) error {
 	return func(a *actor) error {
 		for p.round = range rounds {
-			if !p.gateless {
-				a.hold("close", nil)
-				p.shut = true
+			if p.ahead {
+				if err := p.closed(a, "close ahead", "freeze ahead", p.freezeAhead); err != nil {
+					return err
+				}
 			}
-			a.hold("freeze", func() bool { return p.gateless || p.inside == 0 })
-			if err := p.freeze(); err != nil {
+			if err := p.closed(a, "close", "freeze", p.freeze); err != nil {
 				return err
 			}
-			p.shut = false
 			if err := p.rest(a); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
+}
+
+// closed runs a part of a freeze with the gate closed.
+func (p *play) closed(a *actor, closing, name string, part func() error) error {
+	if !p.gateless {
+		a.hold(closing, nil)
+		p.shut = true
+	}
+	a.hold(name, func() bool { return p.gateless || p.inside == 0 })
+	p.part = name
+	err := part()
+	p.shut = false
+	return err
+}
+
+// freezeAhead is a part of a freeze before the cut.
+func (p *play) freezeAhead() error {
+	p.cut = p.model
+	_, _, err := p.table.FreezeAhead(0, 1)
+	return err
 }
 
 // rest is the rest of a round whose freeze was made before.

@@ -45,12 +45,16 @@ type Config struct {
 type Table struct {
 	Config
 	arena  *arena
-	mem    []byte          // metas and dirty
+	mem    []byte          // metas, dirty and frozen
 	metas  []meta          // one a page
 	dirty  []atomic.Uint64 // one bit a page: Dirty, so that Freeze finds it
+	frozen []atomic.Uint64 // one bit a page: it is of the next cut, Frozen or Dirty again
 	shadow shadow          // of the pages, for the race detector
 	// dirtyWords is how far dirty has been used: nothing is set beyond.
 	dirtyWords atomic.Int64
+
+	cut      atomic.Bool // pages that are Frozen are of a cut; changed with the gate closed
+	freezing []PageID    // memory of FreezeAhead
 
 	room  room
 	clock clock
@@ -85,7 +89,7 @@ func New(c Config) (*Table, error) {
 		return nil, err
 	}
 	words := (c.Pages + 63) / 64
-	mem, err := reserveMetas(c.Pages*int(unsafe.Sizeof(meta{})) + words*8)
+	mem, err := reserveMetas(c.Pages*int(unsafe.Sizeof(meta{})) + 2*words*8)
 	if err != nil {
 		a.close()
 		return nil, fmt.Errorf("page table: %w", err)
@@ -93,7 +97,8 @@ func New(c Config) (*Table, error) {
 	t := &Table{Config: c, arena: a, mem: mem, shadow: newShadow(c.Pages)}
 	start := unsafe.Pointer(unsafe.SliceData(mem))
 	t.metas = unsafe.Slice((*meta)(start), c.Pages)
-	t.dirty = unsafe.Slice((*atomic.Uint64)(unsafe.Add(start, c.Pages*int(unsafe.Sizeof(meta{})))), words)
+	bitmaps := unsafe.Slice((*atomic.Uint64)(unsafe.Add(start, c.Pages*int(unsafe.Sizeof(meta{})))), 2*words)
+	t.dirty, t.frozen = bitmaps[:words], bitmaps[words:]
 	for i := range t.queue {
 		t.queue[i].init()
 	}
@@ -229,11 +234,12 @@ func (t *Table) setDirty(id PageID) {
 	t.dirty[id/64].Or(1 << (id % 64))
 }
 
-// Dirty counts the pages that are Dirty.
+// Dirty counts the pages that a Freeze would return: those that are Dirty, or frozen
+// ahead.
 func (t *Table) Dirty() int {
 	n := 0
 	for i := range t.dirtyWords.Load() {
-		n += bits.OnesCount64(t.dirty[i].Load())
+		n += bits.OnesCount64(t.dirty[i].Load() | t.frozen[i].Load())
 	}
 	return n
 }

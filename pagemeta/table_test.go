@@ -219,6 +219,12 @@ func TestTranscripts(t *testing.T) {
 // play does one command.
 func (s *script) play(d *datadriven.TestData) string {
 	switch d.Cmd {
+	case "freeze-ahead":
+		n, next, err := s.table.FreezeAhead(0, 1)
+		if err != nil {
+			d.Fatalf(s.t, "%v", err)
+		}
+		return fmt.Sprintf("%d pages, go on with %d\n", n, next)
 	case "freeze":
 		cut, err := s.table.Freeze(nil)
 		if err != nil {

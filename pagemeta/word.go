@@ -71,7 +71,7 @@ const (
 	Absent State = iota // in the data file only; a touch traps
 	Clean               // in memory, the same bytes as in the data file
 	Dirty               // in memory, newer than the data file; has a head
-	Frozen              // in memory; part of the cut of the running round
+	Frozen              // in memory; part of the cut of the running round, or of the next
 	Flight              // in memory; its image is captured and on its way to disk
 	numStates
 )

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 const benchKeys = 1_000_000
@@ -243,4 +244,45 @@ func deleteInBatches(db *DB, from, to int) error {
 		}
 	}
 	return nil
+}
+
+// BenchmarkCut makes a checkpoint of 1 GiB of dirty pages while one client puts, and
+// reports how long the gate was closed at most, and how long a put took.
+func BenchmarkCut(b *testing.B) {
+	const pages = 256 << 10
+	db := open(b, b.TempDir(), &Options{MemoryBudget: 8 << 30, DirtyBudget: 2560 << 20, LogBytes: 4 << 30, CheckpointEvery: -1})
+	var key []byte
+	put := func(i int, value []byte) {
+		key = benchKey(key, i)
+		if err := db.Put(key, value, Deferred); err != nil {
+			b.Fatal(err)
+		}
+	}
+	value := make([]byte, 3900)
+	for b.Loop() {
+		for i := range pages {
+			put(i, value)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- db.Checkpoint(context.Background()) }()
+		r := rand.New(rand.NewPCG(1, 2))
+		var longest time.Duration
+		for puts := 0; ; puts++ {
+			began := time.Now()
+			put(r.IntN(pages), value[:100])
+			longest = max(longest, time.Since(began))
+			if len(ended) > 0 {
+				b.ReportMetric(float64(puts), "puts")
+				break
+			}
+		}
+		if err := <-ended; err != nil {
+			b.Fatal(err)
+		}
+		m := db.Metrics().Flush
+		b.ReportMetric(float64(m.MaxPause)/1e6, "ms-gate")
+		b.ReportMetric(float64(m.LastPause)/1e6, "ms-cut")
+		b.ReportMetric(float64(longest)/1e6, "ms-put")
+		b.ReportMetric(float64(m.PagesWritten), "pages")
+	}
 }

@@ -42,8 +42,8 @@ type Options struct {
 	// DirtyBudget bounds the pages that are changed and not yet in the data
 	// file, in bytes; their images in a round may take as much again. A flush
 	// round starts at half of it, and writers are slowed down when less than a
-	// quarter is left. Larger: fewer writes of the same page, but a longer freeze,
-	// 0.2 to 0.4 us a page. Default 0: a quarter of MemoryBudget, or up to 1 GiB while
+	// quarter is left. Larger: fewer writes of the same page, but longer
+	// rounds. Default 0: a quarter of MemoryBudget, or up to 1 GiB while
 	// all data is in memory beside the images; the most is a third. Dirty pages and images
 	// get no more than half of what the tables leave of the budget, unless all data is
 	// in memory.

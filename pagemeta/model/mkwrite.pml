@@ -43,6 +43,8 @@
  *	-DREADERDIRTY  a reader's trap runs mkwrite, outside the gate
  *	-DBARELOAD     a load installs the page without protection
  *	-DREADFIRST    a load reads the data file, then takes the lock
+ *	-DAHEADISCUT   what is frozen ahead counts as captured into a cut
+ *	-DCUTISAHEAD   what is of the cut counts as frozen ahead
  *	-DEVICTUNLOCKED eviction looks at the state, and takes no lock
  *	-DEVICTDIRTY   eviction takes Dirty pages too
  *	-DEVICTFLIGHT  eviction takes pages in Flight too
@@ -86,6 +88,9 @@
 #ifndef EVICTS
 #define EVICTS 0        /* pages that are evicted */
 #endif
+#ifndef AHEAD
+#define AHEAD 0         /* pages that are frozen ahead of a cut */
+#endif
 #ifndef FAILS
 #define FAILS 0         /* how often the owner's Mkwrite may fail */
 #endif
@@ -122,7 +127,11 @@ byte slot[NH];          /* heads: place of the image in the running round */
 byte inside = 0;        /* gate */
 bool shut = false;
 
-byte cut[NP], cuthead[NP], ncut = 0;    /* Flusher.frozen */
+bool frozen[NP];        /* Table.frozen: the page is of the next cut */
+bool cutmade = false;   /* Table.cut: pages that are Frozen are of a cut */
+byte aheads = AHEAD;
+
+byte cut[NP], cuthead[NP], ncut = 0;    /* Flusher.frozen; a part of a freeze: its pages */
 byte image[NP];                         /* journal.mem, by slot */
 
 byte done[2];           /* operations of each writer that changed something */
@@ -154,6 +163,15 @@ hidden byte q;
 #define BETWEEN(p) UNLOCK(p); LOCK(p)
 #else
 #define BETWEEN(p) skip
+#endif
+
+/* Whether a Frozen page is of a cut. */
+#if defined(AHEADISCUT)
+#define CUTMADE true
+#elif defined(CUTISAHEAD)
+#define CUTMADE false
+#else
+#define CUTMADE cutmade
 #endif
 
 /* heads.attach: any free head will do, so the first one. */
@@ -228,7 +246,7 @@ inline mkwrite(p) {
 			true ->
 #ifndef NOCAPTURE
 			if
-			:: seen == FROZEN ->
+			:: seen == FROZEN && CUTMADE ->
 				PANIC_UNLESS(slot[head[p]] < ncut);
 				if
 				:: slot[head[p]] < NP -> image[slot[head[p]]] = mem[p]
@@ -237,7 +255,10 @@ inline mkwrite(p) {
 			:: else
 			fi;
 #endif
-			attach(h)
+			if
+			:: seen == FROZEN && !CUTMADE -> h = head[p]
+			:: else -> attach(h)
+			fi
 		   };
 #ifdef DROPLOCK
 		   UNLOCK(p);
@@ -461,20 +482,55 @@ inline mark() {         /* Table.freeze, then the dirty bits */
 			!locked[cut[i]] ->
 			PANIC_UNLESS(state[cut[i]] == DIRTY);
 			state[cut[i]] = FROZEN;
-			cuthead[i] = head[cut[i]];
 			i++
 		}
 	:: else -> break
 	od;
-	atomic { dirty[A] = false; dirty[B] = false };
-	atomic {                /* heads.enlist */
+	atomic {
 		q = 0;
 		do
-		:: q < ncut -> slot[cuthead[q]] = q; q++
+		:: q < ncut -> dirty[cut[q]] = false; frozen[cut[q]] = true; q++
 		:: else -> break
 		od
 	}
 }
+inline makeCut() {      /* of all that are frozen; then heads.enlist */
+	atomic {
+		ncut = 0;
+		q = 0;
+		do
+		:: q < NP ->
+			if
+			:: frozen[q] ->
+				cut[ncut] = q;
+				cuthead[ncut] = head[q];
+				slot[head[q]] = ncut;
+				ncut++;
+				frozen[q] = false
+			:: else
+			fi;
+			q++
+		:: else -> break
+		od;
+		cutmade = true
+	}
+}
+
+#if AHEAD > 0
+/* Table.FreezeAhead of one page. */
+inline freezeAhead(p) {
+	shut = true;
+	inside == 0;
+	atomic { cutmade = false; ncut = 0 };
+	if
+	:: atomic { dirty[p] -> cut[0] = p; ncut = 1 }
+	:: else
+	fi;
+	protect();
+	mark();
+	atomic { shut = false; ncut = 0; cut[0] = 0; i = 0 }
+}
+#endif
 
 /* Flusher.freeze: the gate is closed, the cut is made, the gate is opened. */
 inline freeze() {
@@ -489,6 +545,7 @@ inline freeze() {
 		:: else -> break
 		od
 	};
+	cutmade = false;
 	collect();
 #if defined(MARKFIRST)
 	mark();
@@ -499,6 +556,7 @@ inline freeze() {
 	protect();
 	mark();
 #endif
+	makeCut();
 	shut = false;                                           /* gate.open */
 #ifdef LATEPROTECT
 	protect();
@@ -573,6 +631,10 @@ proctype flusher() {
 	byte i = 0, rounds = 0;
 	do
 	:: rounds < ROUNDS -> round(); rounds++
+#if AHEAD > 0
+	:: atomic { aheads > 0 -> aheads-- }; freezeAhead(A)
+	:: atomic { aheads > 0 -> aheads-- }; freezeAhead(B)
+#endif
 	:: ended == 2 -> break
 	od;
 	rounds = 0;

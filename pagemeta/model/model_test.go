@@ -26,6 +26,7 @@ const data = "no_lost_update no_torn_cut applied_once none_lost exact_prefix"
 // variants begins with what takes longest.
 var variants = []variant{
 	{"mkwrite", "", ""},
+	{"mkwrite", "OPS=1 AHEAD=2 ROUNDS=1", ""},
 	{"mkwrite", "OPS=1 FAILS=1", ""},
 	{"mkwrite", "EFFECTS OPS=1 MARKFIRST", ""},
 	{"mkwrite", "OPS=1 EVICTS=1", ""},
@@ -35,6 +36,7 @@ var variants = []variant{
 	{"mkwrite", "EFFECTS DROPLOCK", "no_torn_cut"},
 	{"mkwrite", "EFFECTS STEPLOCK", "no_torn_cut"},
 	{"mkwrite", "EFFECTS NOCAPTURE", "no_torn_cut"},
+	{"mkwrite", "EFFECTS CUTISAHEAD", "no_torn_cut"},
 	{"mkwrite", "EFFECTS OPENGATE", data},
 	{"mkwrite", "EFFECTS LATEPROTECT", data},
 	{"mkwrite", "EFFECTS PLAINLOAD", "no_lost_update"},
@@ -49,6 +51,7 @@ var variants = []variant{
 
 	// The invariants are broken where they should be.
 	{"mkwrite", "DROPLOCK", "writable_is_dirty"},
+	{"mkwrite", "OPS=1 AHEAD=2 ROUNDS=1 AHEADISCUT", "never_panics heads_given_back dirty_has_head"},
 	{"mkwrite", "WRITTENBLIND", "writable_is_dirty heads_given_back"},
 	{"mkwrite", "MARKFIRST LATEPROTECT", "writable_is_dirty no_trap_in_phase_2"},
 	{"mkwrite", "OPS=1 EVICTS=1 EVICTLATE", "never_panics absent_is_missing"},
