@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"faultline/integration/internal/rig"
 	"faultline/internal/machine"
 )
 
@@ -39,7 +40,7 @@ func kernels(t *testing.T) []machine.Kernel {
 		t.Fatalf("FAULTLINE_KERNELS: %v", err)
 	}
 	for _, tool := range []string{"qemu-system-x86_64", "mkfs.ext4", "xz"} {
-		needs(t, tool)
+		rig.Needs(t, tool)
 	}
 	return all
 }

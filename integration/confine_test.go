@@ -50,19 +50,7 @@ func TestUser(t *testing.T) {
 	if r, err := c.Do("GET", "a"); err != nil || r.Str != "b" {
 		t.Errorf("GET: %v, %v", r, err)
 	}
-	proc := fmt.Sprintf("/proc/%d", k.cmd.Process.Pid)
-	threads, err := filepath.Glob(proc + "/task/*/status")
-	if err != nil || len(threads) < 2 {
-		t.Fatalf("%d threads, %v", len(threads), err)
-	}
-	for _, thread := range threads {
-		status, err := os.ReadFile(thread)
-		if os.IsNotExist(err) || errors.Is(err, syscall.ESRCH) {
-			continue // it has ended
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	for thread, status := range k.threads() {
 		for _, line := range []string{"Seccomp:\t2", "Uid:\t65534\t65534\t65534\t65534", "Gid:\t65533\t65533\t65533\t65533", "Groups:\t ",
 			"NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "Umask:\t0077"} {
 			if !bytes.Contains(status, []byte("\n"+line+"\n")) {
@@ -70,7 +58,7 @@ func TestUser(t *testing.T) {
 			}
 		}
 	}
-	if uid := ownerOf(t, proc+"/mem"); uid != 0 {
+	if uid := ownerOf(t, fmt.Sprintf("/proc/%d/mem", k.cmd.Process.Pid)); uid != 0 {
 		t.Errorf("the memory of the process is %d's: it can be dumped", uid)
 	}
 	checkModes(t, dir, 65534)
@@ -132,25 +120,7 @@ func startWith(t *testing.T, sh string, args ...string) *kvd {
 // launch starts kvd by a line of sh, which finds it in $0 and its arguments in $@.
 func launch(t *testing.T, sh string, args ...string) *kvd {
 	t.Helper()
-	k := &kvd{t: t, cmd: exec.Command("sh", append([]string{"-c", sh, kvdPath}, args...)...), lines: make(chan string, 1000)}
-	stderr, err := k.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := k.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go k.readLog(stderr)
-	t.Cleanup(func() {
-		if !k.exited {
-			k.cmd.Process.Kill()
-			k.wait()
-		}
-		if t.Failed() {
-			t.Logf("log of kvd:\n%s", k.log.Bytes())
-		}
-	})
-	return k
+	return run(t, exec.Command("sh", append([]string{"-c", sh, kvdPath}, args...)...))
 }
 
 // refused runs kvd serve and returns the last line of its log, which is why it ended.
@@ -287,19 +257,32 @@ func TestSeccomp(t *testing.T) {
 // checkFilters asks the kernel how many filters each thread is under.
 func checkFilters(t *testing.T, k *kvd, want string) {
 	t.Helper()
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", k.cmd.Process.Pid))
-	if err != nil || len(threads) < 2 {
-		t.Fatalf("%d threads, %v", len(threads), err)
+	for thread, status := range k.threads() {
+		if !bytes.Contains(status, []byte("\nSeccomp_filters:\t"+want+"\n")) {
+			t.Errorf("%s: want %s filters:\n%s", thread, want, status)
+		}
 	}
-	for _, thread := range threads {
-		status, err := os.ReadFile(thread)
+}
+
+// threads returns what the kernel says of each thread.
+func (k *kvd) threads() map[string][]byte {
+	k.t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", k.cmd.Process.Pid))
+	if err != nil || len(files) < 2 {
+		k.t.Fatalf("%d threads, %v", len(files), err)
+	}
+	statuses := make(map[string][]byte)
+	for _, file := range files {
+		status, err := os.ReadFile(file)
 		if os.IsNotExist(err) || errors.Is(err, syscall.ESRCH) {
 			continue // it has ended
 		}
-		if err != nil || !bytes.Contains(status, []byte("\nSeccomp_filters:\t"+want+"\n")) {
-			t.Errorf("%s: %v, want %s filters:\n%s", thread, err, want, status)
+		if err != nil {
+			k.t.Fatal(err)
 		}
+		statuses[file] = status
 	}
+	return statuses
 }
 
 // TestSandbox runs the test of package cmd/kvd for what a confined process can do, in a

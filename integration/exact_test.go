@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"faultline/integration/internal/rig"
 	"faultline/internal/campaign"
 	"faultline/server/resp/resptest"
 )
@@ -64,7 +65,7 @@ func (s *redisSubject) start(t *testing.T) func() (*resptest.Conn, error) {
 	t.Helper()
 	path := filepath.Join(s.dir, "socket")
 	args := append([]string{"--port", "0", "--unixsocket", path, "--dir", s.dir, "--save", ""}, s.flags...)
-	cmd := exec.Command(needs(t, "redis-server"), args...)
+	cmd := exec.Command(rig.Needs(t, "redis-server"), args...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

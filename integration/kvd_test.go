@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"faultline/integration/internal/rig"
 	"faultline/internal/campaign"
 	"faultline/server/resp/resptest"
 )
@@ -33,45 +33,7 @@ const watchdog = time.Minute
 // kvdPath is the binary under test.
 var kvdPath string
 
-func TestMain(m *testing.M) {
-	os.Exit(testMain(m))
-}
-
-func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "kvd")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	kvdPath = filepath.Join(dir, "kvd")
-	build := exec.Command("go", "build", "-o", kvdPath, "faultline/cmd/kvd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: Landlock needs it
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build kvd: %v\n%s", err, out)
-		return 1
-	}
-	os.Setenv("KVD_ADMIN", "") // its address is for one kvd at a time
-	return m.Run()
-}
-
-// needs returns the path of a tool or a file that CI must have.
-func needs(t *testing.T, name string) string {
-	t.Helper()
-	path, err := name, error(nil)
-	if filepath.IsAbs(name) {
-		_, err = os.Stat(name)
-	} else {
-		path, err = exec.LookPath(name)
-	}
-	if err != nil && os.Getenv("CI") != "" {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Skip(err)
-	}
-	return path
-}
+func TestMain(m *testing.M) { os.Exit(rig.Main(m, &kvdPath)) }
 
 // A kvd is a running server.
 type kvd struct {
@@ -91,13 +53,22 @@ var listening = regexp.MustCompile(`msg=listening addr=(\S+)`)
 func startKvd(t *testing.T, dir string, procs int, flags ...string) *kvd {
 	t.Helper()
 	args := append([]string{"serve", "--dir", dir, "--listen", "127.0.0.1:0", "--memory", "256MiB"}, flags...)
-	k := &kvd{t: t, cmd: exec.Command(kvdPath, args...), lines: make(chan string, 1000)}
-	k.cmd.Env = append(os.Environ(), fmt.Sprint("GOMAXPROCS=", procs))
-	stderr, err := k.cmd.StderrPipe()
+	cmd := exec.Command(kvdPath, args...)
+	cmd.Env = append(os.Environ(), fmt.Sprint("GOMAXPROCS=", procs))
+	k := run(t, cmd)
+	k.addr = k.waitLog(listening)[1]
+	return k
+}
+
+// run starts a command that is kvd, or becomes it, and ends it with the test.
+func run(t *testing.T, cmd *exec.Cmd) *kvd {
+	t.Helper()
+	k := &kvd{t: t, cmd: cmd, lines: make(chan string, 1000)}
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := k.cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go k.readLog(stderr)
@@ -111,10 +82,9 @@ func startKvd(t *testing.T, dir string, procs int, flags ...string) *kvd {
 		if t.Failed() {
 			k.mu.Lock()
 			defer k.mu.Unlock()
-			t.Logf("kvd %s: %v; its log:\n%s", strings.Join(args, " "), k.cmd.ProcessState, k.log.Bytes())
+			t.Logf("%s: %v; its log:\n%s", strings.Join(cmd.Args, " "), k.cmd.ProcessState, k.log.Bytes())
 		}
 	})
-	k.addr = k.waitLog(listening)[1]
 	return k
 }
 
@@ -764,8 +734,8 @@ func TestSecondSignal(t *testing.T) {
 // itself as the value, and compares with what sort makes of the list: at once,
 // after SIGTERM, and after SIGKILL.
 func TestWordList(t *testing.T) {
-	list := needs(t, "/usr/share/dict/american-english-huge")
-	cli := needs(t, "redis-cli")
+	list := rig.Needs(t, "/usr/share/dict/american-english-huge")
+	cli := rig.Needs(t, "redis-cli")
 	sorted := exec.Command("sort", "-u", list)
 	sorted.Env = append(os.Environ(), "LC_ALL=C")
 	out, err := sorted.Output()
@@ -831,7 +801,7 @@ func TestWordList(t *testing.T) {
 // TestRedisBenchmark runs redis-benchmark as its users do. It must end without
 // an error.
 func TestRedisBenchmark(t *testing.T) {
-	benchmark := needs(t, "redis-benchmark")
+	benchmark := rig.Needs(t, "redis-benchmark")
 	for _, fsync := range []string{"always", "no"} {
 		t.Run(fsync, func(t *testing.T) {
 			k := startKvd(t, t.TempDir(), 2, "--appendfsync", fsync)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"faultline/integration/internal/rig"
 	"faultline/internal/campaign"
 )
 
@@ -121,10 +122,10 @@ func realfsNeeds(t *testing.T) {
 	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("only root can mount")
 	}
-	needs(t, "/dev/fuse")
-	needs(t, "/dev/loop-control")
+	rig.Needs(t, "/dev/fuse")
+	rig.Needs(t, "/dev/loop-control")
 	for _, kind := range realfsKinds {
-		needs(t, kind.mkfs[0])
+		rig.Needs(t, kind.mkfs[0])
 	}
 }
 

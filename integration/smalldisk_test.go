@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"faultline/integration/internal/rig"
 )
 
 // A smallDisk is a file system of its own, that a filler file fills.
@@ -90,7 +92,7 @@ func tool(t *testing.T, name string, args ...string) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), watchdog)
 	defer cancel()
-	return exec.CommandContext(ctx, needs(t, name), args...).CombinedOutput()
+	return exec.CommandContext(ctx, rig.Needs(t, name), args...).CombinedOutput()
 }
 
 // lacks ends a test for which the machine does not give what it needs, by cause:

@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"faultline/server/resp"
 )
 
 // serverCommands are about the whole server.
@@ -164,7 +166,7 @@ func cmdWait(c *conn, args [][]byte) {
 
 // timeout parses milliseconds, of which 0 is for ever, or answers with the error.
 func (c *conn) timeout(arg []byte) (d time.Duration, ok bool) {
-	n, ok := parseInt(arg)
+	n, ok := resp.ParseInt(arg)
 	switch {
 	case !ok:
 		c.out.Error("ERR timeout is not an integer or out of range")
@@ -179,12 +181,12 @@ func (c *conn) timeout(arg []byte) (d time.Duration, ok bool) {
 // cmdWaitaof answers with 1 if all that the connection has written is on disk, and with
 // the number of replicas. It syncs the log itself instead of waiting for others to.
 func cmdWaitaof(c *conn, args [][]byte) {
-	local, ok := parseInt(args[1])
+	local, ok := resp.ParseInt(args[1])
 	if !ok || local < 0 || local > 1 {
 		c.out.Error("ERR value is out of range, value must between 0 and 1")
 		return
 	}
-	if n, ok := parseInt(args[2]); !ok || n < 0 {
+	if n, ok := resp.ParseInt(args[2]); !ok || n < 0 {
 		c.out.Error(errNegative)
 		return
 	}

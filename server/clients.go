@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"faultline/server/resp"
 )
 
 // clientCommands are the subcommands of CLIENT.
@@ -136,7 +138,7 @@ func cmdClientList(c *conn, args [][]byte) {
 		}
 	case len(args) > 3 && isWord(args[2], "id"):
 		for _, a := range args[3:] {
-			id, ok := parseInt(a)
+			id, ok := resp.ParseInt(a)
 			if !ok {
 				c.out.Error("ERR Invalid client ID")
 				return
@@ -244,7 +246,7 @@ func parseKill(args [][]byte) (f clientFilter, errText string) {
 			return f, errSyntax
 		}
 		name, value := opts[0], opts[1]
-		switch n, ok := parseInt(value); {
+		switch n, ok := resp.ParseInt(value); {
 		case isWord(name, "id"):
 			if !ok || n < 1 {
 				return f, "ERR client-id should be greater than 0"
@@ -313,7 +315,7 @@ func cmdClientUnblock(c *conn, args [][]byte) {
 		c.out.Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 		return
 	}
-	if _, ok := parseInt(args[2]); !ok {
+	if _, ok := resp.ParseInt(args[2]); !ok {
 		c.out.Error(errNotInteger)
 		return
 	}
@@ -336,7 +338,7 @@ func cmdClientPause(c *conn, args [][]byte) {
 			return
 		}
 	}
-	ms, ok := parseInt(args[2])
+	ms, ok := resp.ParseInt(args[2])
 	switch {
 	case !ok || ms > 1<<50:
 		c.out.Error("ERR timeout is not an integer or out of range")

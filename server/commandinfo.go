@@ -85,35 +85,20 @@ func listFilter(opts [][]byte) (wanted func(*command) bool, ok bool) {
 }
 
 func cmdCommandGetkeys(c *conn, args [][]byte) {
-	cmd, ok := c.withKeys(args[2:])
-	if !ok {
-		return
-	}
-	keys := keysOf([]queued{{cmd, args[2:]}})
-	c.out.Array(len(keys))
-	for _, key := range keys {
-		c.out.Bulk(key)
-	}
+	c.writeKeys(args[2:], func(_ *command, _ int, key []byte) { c.out.Bulk(key) })
 }
 
 func cmdCommandGetkeysandflags(c *conn, args [][]byte) {
-	cmd, ok := c.withKeys(args[2:])
-	if !ok {
-		return
-	}
-	keys := keysOf([]queued{{cmd, args[2:]}})
-	c.out.Array(len(keys))
-	for i, key := range keys {
+	c.writeKeys(args[2:], func(cmd *command, i int, key []byte) {
 		c.out.Array(2)
 		c.out.Bulk(key)
 		writeWords(&c.out, cmd.useOf(i, args[2:]))
-	}
+	})
 }
 
-// withKeys returns the command of args, if it has keys, or answers with the error.
-func (c *conn) withKeys(args [][]byte) (cmd *command, ok bool) {
-	cmd = c.srv.commands.find(args)
-	switch {
+// writeKeys answers with what write says of each key of the command that args are.
+func (c *conn) writeKeys(args [][]byte, write func(cmd *command, i int, key []byte)) {
+	switch cmd := c.srv.commands.find(args); {
 	case cmd == nil:
 		c.out.Error("ERR Invalid command specified")
 	case cmd.keys.first == 0:
@@ -121,9 +106,12 @@ func (c *conn) withKeys(args [][]byte) (cmd *command, ok bool) {
 	case !cmd.takes(len(args)):
 		c.out.Error("ERR Invalid number of arguments specified for command")
 	default:
-		return cmd, true
+		keys := keysOf([]queued{{cmd, args}})
+		c.out.Array(len(keys))
+		for i, key := range keys {
+			write(cmd, i, key)
+		}
 	}
-	return nil, false
 }
 
 // useOf returns what a command does with its i-th key, in the words of COMMAND INFO. Only

@@ -114,7 +114,7 @@ func constant(name, value string) parameter {
 
 func number(name string, value *atomic.Int64, lo, hi int64) parameter {
 	return stored(name, value, lo, hi, func(text string) (int64, string) {
-		n, ok := parseInt([]byte(text))
+		n, ok := resp.ParseInt([]byte(text))
 		return n, unless(ok, "argument couldn't be parsed into an integer")
 	})
 }
@@ -161,7 +161,7 @@ func part(name string, value *atomic.Int64, lo, whole int64) parameter {
 			n, ok := parseSize(text)
 			return n, unless(ok, "argument must be a memory or percent value")
 		}
-		n, ok := parseInt([]byte(digits))
+		n, ok := resp.ParseInt([]byte(digits))
 		switch {
 		case !ok || n < 0:
 			return 0, "argument must be a memory or percent value"
@@ -192,7 +192,7 @@ func parseSize(text string) (n int64, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	n, ok = parseInt([]byte(digits))
+	n, ok = resp.ParseInt([]byte(digits))
 	return n * unit, ok && n >= 0 && n <= math.MaxInt64/unit
 }
 

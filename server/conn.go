@@ -44,7 +44,6 @@ type conn struct {
 	ending atomic.Bool // end when all that has been read is answered
 	killed atomic.Bool // end; nc is closed
 	idle   idleness
-	gone   atomic.Bool // it has ended
 
 	// What the replies in out rest on, since the last flush.
 	wrote    store.LSN // of the newest write
@@ -125,6 +124,7 @@ func (c *conn) serve() {
 			}
 		}
 		if c.closing {
+			c.closeInbox()
 			c.flush()
 		}
 		if c.closing || c.err != nil {
@@ -135,7 +135,7 @@ func (c *conn) serve() {
 
 // end gives back what the connection has.
 func (c *conn) end() {
-	c.gone.Store(true)
+	c.closeInbox()
 	c.unwatch()
 	c.stopTracking()
 	c.nc.Close()

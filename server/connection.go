@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"strings"
+
+	"faultline/server/resp"
 )
 
 // connectionCommands are about the connection itself.
@@ -114,7 +116,7 @@ func cmdHello(c *conn, args [][]byte) {
 func parseHello(args [][]byte, version int) (h hello, errText string) {
 	h.version = version
 	if len(args) > 1 {
-		n, ok := parseInt(args[1])
+		n, ok := resp.ParseInt(args[1])
 		if !ok {
 			return h, "ERR Protocol version is not an integer or out of range"
 		}

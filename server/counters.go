@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"faultline/server/resp"
 	"faultline/store"
 )
 
@@ -38,7 +39,7 @@ func (c *conn) increment(keys [][]byte, n int64) {
 		if err != nil {
 			return err
 		}
-		value, ok := parseInt(old)
+		value, ok := resp.ParseInt(old)
 		switch {
 		case !ok:
 			c.out.Error(errNotInteger)

@@ -3,6 +3,7 @@ package server
 import (
 	"strconv"
 
+	"faultline/server/resp"
 	"faultline/store"
 )
 
@@ -92,7 +93,7 @@ func (s *Server) databaseNamed(name string) (db int, ok bool) {
 	if name == "" {
 		return 0, true
 	}
-	n, ok := parseInt([]byte(name))
+	n, ok := resp.ParseInt([]byte(name))
 	return int(n), ok && 0 < n && n < int64(s.opts.Databases)
 }
 

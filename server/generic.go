@@ -164,20 +164,18 @@ type copyRequest struct {
 
 func (c *conn) parseCopy(opts [][]byte) (req copyRequest, ok bool) {
 	req.db = c.db
-	for len(opts) > 0 {
+	for w := (words{rest: opts}); w.next(); {
 		switch {
-		case isWord(opts[0], "replace"):
+		case w.is("replace"):
 			req.replace = true
-		case isWord(opts[0], "db") && len(opts) > 1:
-			if req.db, ok = c.database(opts[1]); !ok {
+		case w.takes("db"):
+			if req.db, ok = c.database(w.value()); !ok {
 				return req, false
 			}
-			opts = opts[1:]
 		default:
 			c.out.Error(errSyntax)
 			return req, false
 		}
-		opts = opts[1:]
 	}
 	return req, true
 }

@@ -30,6 +30,7 @@ type inbox struct {
 		all    bool   // all keys, before those in keys
 		keys   []byte // of each message their number, and each behind its length
 		broken bool   // whom the messages go to has gone
+		closed bool   // the connection is about to end: nobody will take anything out
 	}
 }
 
@@ -40,10 +41,14 @@ var past = time.Unix(1, 0)
 func (c *conn) kick() { c.nc.SetReadDeadline(past) }
 
 // notify tells c in one message that keys are invalid; from is the connection that
-// changed them. Nil stands for all.
-func (c *conn) notify(keys [][]byte, from *conn) {
+// changed them. Nil stands for all. It is false if c has ended, or is about to.
+func (c *conn) notify(keys [][]byte, from *conn) (ok bool) {
 	in := &c.inbox
 	in.mu.Lock()
+	if in.mu.closed {
+		in.mu.Unlock()
+		return false
+	}
 	b := binary.AppendUvarint(in.mu.keys, uint64(len(keys)))
 	for _, key := range keys {
 		b = binary.AppendUvarint(b, uint64(len(key)))
@@ -53,6 +58,25 @@ func (c *conn) notify(keys [][]byte, from *conn) {
 		in.mu.all, in.mu.keys = true, nil
 	}
 	c.unlockInbox(from)
+	return true
+}
+
+// closeInbox is for a connection that ends, before its client can know that. Who has its
+// own messages sent here is told if some were lost.
+func (c *conn) closeInbox() {
+	in := &c.inbox
+	in.mu.Lock()
+	lost := !in.mu.closed && in.pending.Load()
+	in.mu.closed = true
+	in.mu.Unlock()
+	if !lost {
+		return
+	}
+	for _, other := range c.srv.connections() {
+		if tr := other.tracker.Load(); tr != nil && tr.redirect.Load() == c {
+			tr.lose(c)
+		}
+	}
 }
 
 // notifyBroken tells c that its messages no longer go where they went.

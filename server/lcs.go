@@ -50,24 +50,22 @@ func cmdLcs(c *conn, args [][]byte) {
 }
 
 func (c *conn) parseLcs(opts [][]byte) (req lcsRequest, ok bool) {
-	for len(opts) > 0 {
+	for w := (words{rest: opts}); w.next(); {
 		switch {
-		case isWord(opts[0], "idx"):
+		case w.is("idx"):
 			req.index = true
-		case isWord(opts[0], "len"):
+		case w.is("len"):
 			req.length = true
-		case isWord(opts[0], "withmatchlen"):
+		case w.is("withmatchlen"):
 			req.withLen = true
-		case isWord(opts[0], "minmatchlen") && len(opts) > 1:
-			if req.minLen, ok = c.integer(opts[1]); !ok {
+		case w.takes("minmatchlen"):
+			if req.minLen, ok = c.integer(w.value()); !ok {
 				return req, false
 			}
-			opts = opts[1:]
 		default:
 			c.out.Error(errSyntax)
 			return req, false
 		}
-		opts = opts[1:]
 	}
 	return req, true
 }

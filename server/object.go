@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"faultline/server/resp"
 	"faultline/store"
 )
 
@@ -57,7 +58,7 @@ func cmdObjectEncoding(c *conn, args [][]byte) {
 	if err == nil && n <= embstrBytes {
 		c.scratch, err = c.view().AppendGetRange(c.scratch[:0], args[2], 0, embstrBytes)
 	}
-	_, isInt := parseInt(c.scratch)
+	_, isInt := resp.ParseInt(c.scratch)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		c.out.Null()

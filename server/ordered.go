@@ -103,28 +103,25 @@ type rangeRequest struct {
 
 func (c *conn) parseRange(args [][]byte) (req rangeRequest, ok bool) {
 	req.limit = defaultLimit
-	opts := args[3:]
-	for len(opts) > 0 {
+	for w := (words{rest: args[3:]}); w.next(); {
 		switch {
-		case isWord(opts[0], "rev"):
+		case w.is("rev"):
 			req.reverse = true
-		case isWord(opts[0], "keys"):
+		case w.is("keys"):
 			req.values = false
-		case isWord(opts[0], "withvalues"):
+		case w.is("withvalues"):
 			req.values = true
-		case isWord(opts[0], "limit") && len(opts) > 1:
-			if req.limit, ok = c.integer(opts[1]); !ok {
+		case w.takes("limit"):
+			if req.limit, ok = c.integer(w.value()); !ok {
 				return req, false
 			}
 			if req.limit < 0 { // as in Redis: all
 				req.limit = math.MaxInt64
 			}
-			opts = opts[1:]
 		default:
 			c.out.Error(errSyntax)
 			return req, false
 		}
-		opts = opts[1:]
 	}
 	req.bounds, req.empty, ok = c.parseBounds(args[1], args[2])
 	return req, ok
@@ -182,43 +179,44 @@ func (c *conn) collectRange(req *rangeRequest) (n int, err error) {
 }
 
 func cmdKvCount(c *conn, args [][]byte) {
-	b, empty, ok := c.parseBounds(args[1], args[2])
-	if !ok {
-		return
-	}
-	n := uint64(0)
-	if !empty {
-		var err error
-		if n, err = c.keys().Count(b.lower, b.upper); err != nil {
+	c.ofRange(args, func(b bounds) (n uint64, ok bool) {
+		n, err := c.keys().Count(b.lower, b.upper)
+		if err != nil {
 			c.fail(err)
-			return
 		}
+		return n, err == nil
+	})
+}
+
+// ofRange answers with a number of keys within the bounds that args have; unless count
+// has answered with an error.
+func (c *conn) ofRange(args [][]byte, count func(bounds) (n uint64, ok bool)) {
+	b, empty, ok := c.parseBounds(args[1], args[2])
+	n := uint64(0)
+	if ok && !empty {
+		n, ok = count(b)
 	}
-	c.out.Int(int64(n))
+	if ok {
+		c.out.Int(int64(n))
+	}
 }
 
 // cmdKvDelrange deletes in steps, so others may see some of the keys gone before the
 // rest.
 func cmdKvDelrange(c *conn, args [][]byte) {
-	b, empty, ok := c.parseBounds(args[1], args[2])
-	if !ok {
-		return
-	}
-	n := uint64(0)
-	if !empty {
-		var err error
-		n, err = c.keys().DeleteRange(c.srv.ctx, b.lower, b.upper, store.Deferred)
+	c.ofRange(args, func(b bounds) (n uint64, ok bool) {
+		n, err := c.keys().DeleteRange(c.srv.ctx, b.lower, b.upper, store.Deferred)
 		if n > 0 {
 			c.srv.tracking.flush(c)
 			c.lastWrite = max(c.lastWrite, c.srv.db.LSN())
 		}
 		if err != nil {
 			c.refuseWrite(err)
-			return
+			return n, false
 		}
-	}
-	c.hasRead = true // the reply waits for all that is written by now
-	c.out.Int(int64(n))
+		c.hasRead = true // the reply waits for all that is written by now
+		return n, true
+	})
 }
 
 func cmdKvFirst(c *conn, args [][]byte) {

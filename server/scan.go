@@ -100,7 +100,7 @@ func parseScan(args [][]byte) (req scan, errText string) {
 		case isWord(name, "type"):
 			req.none = !isWord(value, "string")
 		case isWord(name, "count"):
-			n, ok := parseInt(value)
+			n, ok := resp.ParseInt(value)
 			if !ok {
 				return req, errNotInteger
 			}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"faultline/server/resp"
 )
 
 // slowlogCommands are about the slow log.
@@ -113,7 +115,7 @@ func cmdSlowlogGet(c *conn, args [][]byte) {
 		return
 	}
 	if len(args) == 3 {
-		n, ok := parseInt(args[2])
+		n, ok := resp.ParseInt(args[2])
 		if !ok || n < -1 {
 			c.out.Error("ERR count should be greater than or equal to -1")
 			return

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"faultline/server/resp"
 	"faultline/store"
 )
 
@@ -260,12 +261,16 @@ func (tr *tracker) tell(keys [][]byte, from *conn) {
 		return
 	}
 	to := tr.redirect.Load()
-	switch {
-	case to == nil:
+	if to == nil {
 		c.notify(keys, from)
-	case !to.gone.Load():
-		to.notify(keys, from)
-	case !tr.broken.Swap(true):
+	} else if !to.notify(keys, from) {
+		tr.lose(from)
+	}
+}
+
+// lose notes that redirect has gone, and tells it once.
+func (tr *tracker) lose(from *conn) {
+	if c := tr.conn.Load(); c != nil && !tr.broken.Swap(true) {
 		c.notifyBroken(from)
 	}
 }
@@ -370,14 +375,13 @@ func cmdClientTracking(c *conn, args [][]byte) {
 
 // parseTracking returns the error's text if the arguments are wrong.
 func (c *conn) parseTracking(args [][]byte) (r trackingRequest, errText string) {
-	for len(args) > 0 {
-		more := len(args) > 1
+	for w := (words{rest: args}); w.next(); {
 		switch {
-		case isWord(args[0], "redirect") && more:
+		case w.takes("redirect"):
 			if r.redirectID != 0 {
 				return r, "ERR A client can only redirect to a single other client"
 			}
-			id, ok := parseInt(args[1])
+			id, ok := resp.ParseInt(w.value())
 			if !ok {
 				return r, errNotInteger
 			}
@@ -385,22 +389,19 @@ func (c *conn) parseTracking(args [][]byte) (r trackingRequest, errText string) 
 				return r, "ERR The client ID you want redirect to does not exist"
 			}
 			r.redirectID = id
-			args = args[1:]
-		case isWord(args[0], "prefix") && more:
-			r.prefixes = append(r.prefixes, string(args[1]))
-			args = args[1:]
-		case isWord(args[0], "bcast"):
+		case w.takes("prefix"):
+			r.prefixes = append(r.prefixes, string(w.value()))
+		case w.is("bcast"):
 			r.bcast = true
-		case isWord(args[0], "optin"):
+		case w.is("optin"):
 			r.optin = true
-		case isWord(args[0], "optout"):
+		case w.is("optout"):
 			r.optout = true
-		case isWord(args[0], "noloop"):
+		case w.is("noloop"):
 			r.noloop = true
 		default:
 			return r, errSyntax
 		}
-		args = args[1:]
 	}
 	return r, ""
 }

@@ -305,6 +305,24 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// TestRedirectEnds writes a key just when the connection that hears of it has said that it
+// ends: who has read the key must be told that it will hear no more, every time.
+func TestRedirectEnds(t *testing.T) {
+	_, addr := start(t, openStore(t), Options{})
+	writer := dial(t, addr)
+	for range 100 {
+		to := three(t, addr)
+		id := strconv.FormatInt(do(t, to, "CLIENT", "ID").Int, 10)
+		c := three(t, addr, "CLIENT TRACKING ON REDIRECT "+id)
+		replies(t, c, "GET a")
+		do(t, to, "QUIT")
+		do(t, writer, "SET", "a", "1")
+		expect(t, c, `>["tracking-redir-broken" :`+id+`]`)
+		to.Close()
+		c.Close()
+	}
+}
+
 // TestRecent sends commands whose names begin alike, in different letters: each must be
 // found, also behind another one.
 func TestRecent(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"faultline/integration/internal/rig"
 )
 
 // eachServer runs a test of a client against kvd, and against redis-server, which
@@ -41,8 +43,8 @@ func outputFrom(t *testing.T, stdin io.Reader, name string, args ...string) stri
 // TestNode runs testdata/node/client.cjs with the node-redis that .ci/run installs.
 func TestNode(t *testing.T) {
 	modules := filepath.Join(cmp.Or(os.Getenv("FAULTLINE_NODE"), "/var/tmp/faultline-node"), "node_modules")
-	needs(t, filepath.Join(modules, "redis"))
-	node := needs(t, "node")
+	rig.Needs(t, filepath.Join(modules, "redis"))
+	node := rig.Needs(t, "node")
 	t.Setenv("NODE_PATH", modules)
 	eachServer(t, func(t *testing.T, s *server) {
 		host, port := s.hostPort(t)
@@ -52,8 +54,8 @@ func TestNode(t *testing.T) {
 
 // TestPython runs testdata/python/client.py with Debian's redis-py.
 func TestPython(t *testing.T) {
-	needs(t, "/usr/lib/python3/dist-packages/redis")
-	python := needs(t, "/usr/bin/python3")
+	rig.Needs(t, "/usr/lib/python3/dist-packages/redis")
+	python := rig.Needs(t, "/usr/bin/python3")
 	eachServer(t, func(t *testing.T, s *server) {
 		host, port := s.hostPort(t)
 		output(t, "", python, "testdata/python/client.py", host, port)

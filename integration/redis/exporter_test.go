@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"faultline/integration/internal/rig"
 )
 
 // exporterMetrics are looked for in what the exporter says of a server with 1,004
@@ -37,7 +39,7 @@ var exporterMetrics = []string{
 // TestExporter reads the metrics that Debian's prometheus-redis-exporter makes of
 // a server.
 func TestExporter(t *testing.T) {
-	exporter := needs(t, "prometheus-redis-exporter")
+	exporter := rig.Needs(t, "prometheus-redis-exporter")
 	eachServer(t, func(t *testing.T, s *server) {
 		fill(t, s)
 		c, err := s.dial()

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"faultline/integration/internal/rig"
 )
 
 // cliModes are the ways to use redis-cli that have to do with strings. Of those
@@ -35,7 +37,7 @@ var cliModes = []struct {
 
 // TestRedisCLI uses redis-cli in each of its modes.
 func TestRedisCLI(t *testing.T) {
-	cli := needs(t, "redis-cli")
+	cli := rig.Needs(t, "redis-cli")
 	eachServer(t, func(t *testing.T, s *server) {
 		_, port := s.hostPort(t)
 		fill(t, s)
@@ -73,8 +75,8 @@ func fill(t *testing.T, s *server) {
 // TestRedisCLITerminal types into redis-cli, which asks for COMMAND DOCS then,
 // and runs --stat, which does not end.
 func TestRedisCLITerminal(t *testing.T) {
-	needs(t, "redis-cli")
-	script := needs(t, "script")
+	rig.Needs(t, "redis-cli")
+	script := rig.Needs(t, "script")
 	t.Setenv("TERM", "dumb") // no cursor to move
 	eachServer(t, func(t *testing.T, s *server) {
 		_, port := s.hostPort(t)
@@ -101,7 +103,7 @@ func TestRedisCLITerminal(t *testing.T) {
 // TestRedisBenchmark runs redis-benchmark with all its tests of strings, over
 // pipelines, threads and RESP3.
 func TestRedisBenchmark(t *testing.T) {
-	benchmark := needs(t, "redis-benchmark")
+	benchmark := rig.Needs(t, "redis-benchmark")
 	for _, flags := range []string{"", "-P 16 -c 20", "-P 4 --threads 2", "-3 -P 4 -d 2000", "-k 0 -n 500 -c 5"} {
 		t.Run(flags, func(t *testing.T) {
 			_, port := startKvd(t, "--appendfsync", "everysec").hostPort(t)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"faultline/integration/internal/rig"
 )
 
 // A server is a running kvd or redis-server.
@@ -47,7 +49,7 @@ func startRedis(t testing.TB, flags ...string) *server {
 	t.Helper()
 	dir := t.TempDir()
 	args := append([]string{"--port", "0", "--unixsocket", filepath.Join(dir, "redis"), "--dir", dir, "--save", ""}, flags...)
-	return start(t, "unix", exec.Command(needs(t, "redis-server"), args...), redisListens)
+	return start(t, "unix", exec.Command(rig.Needs(t, "redis-server"), args...), redisListens)
 }
 
 // freeAddr returns an address with a port that was free a moment ago.

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"faultline/integration/internal/rig"
 )
 
 // A tclUnit is a file of Redis's own test suite.
@@ -75,8 +77,9 @@ func TestTcl(t *testing.T) {
 		err    error
 	}
 	runs := make(chan run)
+	base := reservePorts(t, 100*len(tclUnits))
 	for i, u := range tclUnits {
-		cmd := tclCommand(t, suite, u, 21_200+100*i, readExpectations(t, u.expectations()).skipped)
+		cmd := tclCommand(t, suite, u, base+100*i, readExpectations(t, u.expectations()).skipped)
 		go func() {
 			result, err := runTcl(cmd)
 			runs <- run{u, result, err}
@@ -93,13 +96,28 @@ func TestTcl(t *testing.T) {
 	}
 }
 
+// reservePorts returns the first of n ports below those that the kernel gives away, which
+// no other run of this test has until this one ends: it listens on the one before.
+func reservePorts(t *testing.T, n int) int {
+	t.Helper()
+	for before := 12_000; before+n < 32_768; before += n + 1 {
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(before)))
+		if err == nil {
+			t.Cleanup(func() { l.Close() })
+			return before + 1
+		}
+	}
+	t.Fatal("all ports are reserved")
+	return 0
+}
+
 // tclSuite returns where the suite is. .ci/run takes it out of Debian's source
 // package.
 func tclSuite(t *testing.T) string {
 	t.Helper()
-	needs(t, "tclsh")
+	rig.Needs(t, "tclsh")
 	dir := cmp.Or(os.Getenv("FAULTLINE_REDIS"), "/var/tmp/faultline-redis")
-	needs(t, filepath.Join(dir, "runtest"))
+	rig.Needs(t, filepath.Join(dir, "runtest"))
 	return dir
 }
 
@@ -153,8 +171,8 @@ func spawnable(t *testing.T, dir string) {
 	}
 	for name, target := range map[string]string{
 		"redis-server":    wrapper,
-		"redis-cli":       needs(t, "redis-cli"),
-		"redis-benchmark": needs(t, "redis-benchmark"),
+		"redis-cli":       rig.Needs(t, "redis-cli"),
+		"redis-benchmark": rig.Needs(t, "redis-benchmark"),
 	} {
 		if err := os.Symlink(target, filepath.Join(src, name)); err != nil {
 			t.Fatal(err)

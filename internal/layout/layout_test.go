@@ -68,6 +68,7 @@ var arrows = map[string][]string{
 	"cmd/kvbench/internal/series":   {"cmd/kvbench/internal/figure", "cmd/kvbench/internal/meter"},
 	"cmd/kvbench/internal/table":    nil,
 	"integration":                   nil,
+	"integration/internal/rig":      nil,
 	"integration/redis":             nil,
 }
 

@@ -263,7 +263,7 @@ func (r *Reader) arrayHeader() (more bool) {
 	if !ok {
 		return true
 	}
-	n, ok := parseInt(line[1:])
+	n, ok := ParseInt(line[1:])
 	switch {
 	case !ok || n > int64(r.lim.Args):
 		r.err = ProtocolError("invalid multibulk length")
@@ -314,7 +314,7 @@ func (r *Reader) bulkHeader() (more bool) {
 	if !ok {
 		return true
 	}
-	n, ok := parseInt(line[1:])
+	n, ok := ParseInt(line[1:])
 	if !ok || n < 0 || n > int64(r.lim.BulkBytes) {
 		r.err = ProtocolError("invalid bulk length")
 		return false
@@ -396,31 +396,4 @@ func (r *Reader) line(end byte, tooLong ProtocolError) (line []byte, ok bool) {
 	line = r.buf[r.pos:r.scanned]
 	r.pos, r.scanned = next, next
 	return line, true
-}
-
-// maxDigits is more than any limit has, and fewer than overflow an int64.
-const maxDigits = 18
-
-// parseInt takes what Redis's string2ll takes: no plus sign, no leading zero.
-func parseInt(b []byte) (n int64, ok bool) {
-	if len(b) == 1 && b[0] == '0' {
-		return 0, true
-	}
-	neg := len(b) > 0 && b[0] == '-'
-	if neg {
-		b = b[1:]
-	}
-	if len(b) == 0 || len(b) > maxDigits || b[0] == '0' {
-		return 0, false
-	}
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = 10*n + int64(c-'0')
-	}
-	if neg {
-		n = -n
-	}
-	return n, true
 }

@@ -1,4 +1,4 @@
-package server
+package resp
 
 import (
 	"math"
@@ -14,8 +14,8 @@ func TestParseInt(t *testing.T) {
 		strconv.Itoa(math.MaxInt32), "1000000000000000000", "-1000000000000000000"} {
 		want, err := strconv.ParseInt(s, 10, 64)
 		wantOK := err == nil && strconv.FormatInt(want, 10) == s
-		if got, ok := parseInt([]byte(s)); ok != wantOK || ok && got != want {
-			t.Errorf("parseInt(%q) = %d, %t, want %d, %t", s, got, ok, want, wantOK)
+		if got, ok := ParseInt([]byte(s)); ok != wantOK || ok && got != want {
+			t.Errorf("ParseInt(%q) = %d, %t, want %d, %t", s, got, ok, want, wantOK)
 		}
 	}
 }
