@@ -53,7 +53,7 @@ func TestDraw(t *testing.T) {
 		},
 		"percentiles": {
 			&Curves{Title: "p", Percentiles: true, Log: true, Unit: Nanos, Legend: true, Curves: []Curve{{Name: "one", Points: rising}}},
-			[]string{"0%", "90%", "one"},
+			[]string{"0", "90", "one"},
 		},
 	} {
 		d, err := Draw(10*vg.Centimeter, test.panel, test.panel)

@@ -86,7 +86,7 @@ type nines struct{}
 func (nines) Ticks(_, high float64) (ticks []plot.Tick) {
 	for n := 0.0; n <= high; n++ {
 		percent := 100 * (1 - math.Pow(10, -n))
-		ticks = append(ticks, plot.Tick{Value: n, Label: strconv.FormatFloat(percent, 'f', max(int(n)-2, 0), 64) + "%"})
+		ticks = append(ticks, plot.Tick{Value: n, Label: strconv.FormatFloat(percent, 'f', max(int(n)-2, 0), 64)})
 	}
 	return ticks
 }

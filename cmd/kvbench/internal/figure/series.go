@@ -41,6 +41,15 @@ func (s Series) Seconds(i int) float64 {
 	return s[i].End - s[i-1].End
 }
 
+// Whole leaves out a last interval that is less than half as long as the first: its
+// rates are chance.
+func (s Series) Whole() Series {
+	if last := len(s) - 1; last > 0 && s.Seconds(last) < s.Seconds(0)/2 {
+		return s[:last]
+	}
+	return s
+}
+
 // Rounds returns the ends of the intervals in which a round has ended.
 func (s Series) Rounds() (at []float64) {
 	for i := range s {

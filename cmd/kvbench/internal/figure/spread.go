@@ -19,10 +19,11 @@ func SpreadOf(figures []float64) Spread {
 	return Spread{Median: (s[(n-1)/2] + s[n/2]) / 2, Min: s[0], Max: s[n-1]}
 }
 
-// Text writes the median, and in brackets the spread where there is one.
+// Text writes the median, and in brackets the spread where it shows.
 func (s Spread) Text(write func(float64) string) string {
-	if s.Min == s.Max {
+	least, most := write(s.Min), write(s.Max)
+	if least == most {
 		return write(s.Median)
 	}
-	return fmt.Sprintf("%s (%s-%s)", write(s.Median), write(s.Min), write(s.Max))
+	return fmt.Sprintf("%s (%s-%s)", write(s.Median), least, most)
 }

@@ -79,7 +79,7 @@ func (p *Phase) speed(title string, of func(*figure.Point) *figure.Times) *chart
 
 func (p *Phase) curve(name string, color int, of func(i int) float64) chart.Curve {
 	c := chart.Curve{Name: name, Color: color}
-	for i := range p.Series {
+	for i := range p.Series.Whole() {
 		c.Points = append(c.Points, chart.Point{X: p.Series[i].End, Y: of(i)})
 	}
 	return c

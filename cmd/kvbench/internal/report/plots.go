@@ -163,7 +163,7 @@ func timePanels(group []*row) []*chart.Curves {
 func timeCurves(group []*row, of func(s figure.Series, i int) float64) (curves []chart.Curve) {
 	for _, r := range group {
 		c := chart.Curve{Name: r.engine, Color: r.color}
-		s := r.typical().Series
+		s := r.typical().Series.Whole()
 		for i := range s {
 			c.Points = append(c.Points, chart.Point{X: s[i].End, Y: of(s, i)})
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/result"
@@ -212,20 +213,21 @@ func overTime(rows []row) *grid {
 			continue
 		}
 		p := r.typical()
+		series := p.Series.Whole()
 		for _, k := range timeKinds {
 			var speeds, tails, longest []float64
 			rounds := uint64(0)
-			for j := range p.Series {
-				t := k.of(&p.Series[j])
-				speeds = append(speeds, float64(t.Ops)/p.Series.Seconds(j))
+			for j := range series {
+				t := k.of(&series[j])
+				speeds = append(speeds, float64(t.Ops)/series.Seconds(j))
 				tails, longest = append(tails, float64(t.P999)), append(longest, float64(t.Max))
-				rounds += p.Series[j].Rounds
+				rounds += series[j].Rounds
 			}
 			if slices.Max(speeds) == 0 {
 				continue
 			}
 			speed, tail := figure.SpreadOf(speeds), figure.SpreadOf(tails)
-			g.add(r.Workload.String(), r.engine, k.name, comma(p.Rep), comma(len(p.Series)),
+			g.add(r.Workload.String(), r.engine, k.name, comma(p.Rep), comma(len(series)),
 				table.Rate(speed.Median), table.Rate(speed.Min), table.Nanos(tail.Median), table.Nanos(tail.Max),
 				table.Nanos(slices.Max(longest)), comma(int64(rounds)))
 		}
@@ -250,7 +252,7 @@ func missing(r *result.Run, rows []row, openings []opening) (lines []string) {
 			lines = append(lines, fmt.Sprintf("%s does no %s: %s.", r.engine, r.Workload, r.cannot))
 		}
 		for _, p := range r.failed {
-			lines = append(lines, fmt.Sprintf("%s %s, repetition %d, failed: %s.", r.engine, r.Workload, p.Rep, p.Failed))
+			lines = append(lines, fmt.Sprintf("%s %s, repetition %d, failed: %s.", r.engine, r.Workload, p.Rep, oneLine(p.Failed)))
 		}
 	}
 	for _, o := range openings {
@@ -260,8 +262,10 @@ func missing(r *result.Run, rows []row, openings []opening) (lines []string) {
 	}
 	for _, c := range r.Checks {
 		if c.Failed != "" {
-			lines = append(lines, fmt.Sprintf("%s after %s, repetition %d, is not whole: %s.", c.Engine, c.After, c.Rep, c.Failed))
+			lines = append(lines, fmt.Sprintf("The check of %s after %s, repetition %d, failed: %s.", c.Engine, c.After, c.Rep, oneLine(c.Failed)))
 		}
 	}
 	return lines
 }
+
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
