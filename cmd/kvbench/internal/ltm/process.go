@@ -27,8 +27,8 @@ type process struct {
 }
 
 // child runs a Spec in a child whose cgroup has limit bytes, 0 for none, and puts
-// what came of it into p. The progress line is up to all, if that is known.
-func (r *run) child(ctx context.Context, spec Spec, p *Phase, limit int64, all uint64) error {
+// what came of it into p.
+func (r *run) child(ctx context.Context, spec Spec, p *Phase, limit int64) error {
 	p.CgroupBytes = limit
 	p.HeapLimit = r.childHeap(spec)
 	k, err := r.start(ctx, spec, limit)
@@ -36,11 +36,8 @@ func (r *run) child(ctx context.Context, spec Spec, p *Phase, limit int64, all u
 		return err
 	}
 	title := fmt.Sprintf("%s %s, repetition %d of %d", p.Engine, p.Workload, p.Rep, r.Reps)
-	most := int64(all)
-	if all == 0 {
-		most = -1
-	}
-	stop := progress.Watch(r.Progress, title, most, r.done)
+	most, now := r.expect(spec)
+	stop := progress.Watch(r.Progress, title, most, now)
 	err = <-k.ended
 	stop()
 	p.CachedBytes = k.cached
@@ -56,6 +53,17 @@ func (r *run) child(ctx context.Context, spec Spec, p *Phase, limit int64, all u
 		return k.explain(err)
 	}
 	return json.Unmarshal(k.stdout.Bytes(), &p.Result)
+}
+
+// expect is how far a child has to go, and how far it is.
+func (r *run) expect(spec Spec) (most int64, now func() int64) {
+	switch {
+	case spec.Step != stepRun:
+		return r.n(), r.done
+	case spec.Workload.kind().scan:
+		return r.n() * int64(spec.Workload.Threads), r.done
+	}
+	return progress.Within(spec.Warmup+spec.Duration, -1, r.done)
 }
 
 // childHeap is GOMEMLIMIT of a child; a check has a table of its own.

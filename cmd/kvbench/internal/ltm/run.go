@@ -155,7 +155,7 @@ func (r *run) load(ctx context.Context, s *subject, p *Phase) error {
 	if r.FreeLoad {
 		limit = 0
 	}
-	return r.child(ctx, spec, p, limit, uint64(r.n()))
+	return r.child(ctx, spec, p, limit)
 }
 
 // runSpec is a step of clients. Its draws are others in each repetition and each
@@ -175,7 +175,7 @@ func (r *run) runWorkload(ctx context.Context, s *subject, p *Phase) error {
 		}
 	}
 	spec := r.runSpec(s, p.Workload, step)
-	if err := r.child(ctx, spec, p, r.Cgroup, 0); err != nil {
+	if err := r.child(ctx, spec, p, r.Cgroup); err != nil {
 		return err
 	}
 	if p.Ops == 0 {
@@ -194,7 +194,7 @@ func (r *run) check(ctx context.Context, s *subject, p *Phase) error {
 	if limit != 0 {
 		limit += r.n() * checkerBytes // the checker's own table
 	}
-	return r.child(ctx, spec, p, limit, uint64(r.n()))
+	return r.child(ctx, spec, p, limit)
 }
 
 // killClients write when they are killed.

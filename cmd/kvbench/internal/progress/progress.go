@@ -47,3 +47,20 @@ func Watch(out io.Writer, title string, most int64, now func() int64) (stop func
 		_ = bar.Finish()
 	}
 }
+
+// Within turns most and now into those of work that also ends when limit is over, for
+// Watch: whichever is nearer to its end counts. limit 0 is none, most -1 is not known.
+func Within(limit time.Duration, most int64, now func() int64) (int64, func() int64) {
+	if limit == 0 {
+		return most, now
+	}
+	const all = 1000
+	start := time.Now()
+	return all, func() int64 {
+		part := float64(time.Since(start)) / float64(limit)
+		if most > 0 {
+			part = max(part, float64(now())/float64(most))
+		}
+		return int64(all * min(part, 1))
+	}
+}

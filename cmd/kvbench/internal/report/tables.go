@@ -53,6 +53,9 @@ func summary(rows []row, baseline string) *grid {
 	g := newGrid(2, "workload", "engine", "ops/s", "p50", "p99", "p99.9", "CPU/op", "x "+baseline)
 	for i := range rows {
 		r := &rows[i]
+		if r.cannot != "" {
+			continue // see missing
+		}
 		if r.empty() {
 			g.add(r.Workload.String(), r.engine)
 			continue
@@ -104,6 +107,9 @@ func throughput(rows []row, baseline string) *grid {
 	g := newGrid(2, "workload", "engine", "median ops/s", "least", "most", "x "+baseline, "repetitions", "other cores busy")
 	for i := range rows {
 		r := &rows[i]
+		if r.cannot != "" {
+			continue // see missing
+		}
 		if r.empty() {
 			g.add(r.Workload.String(), r.engine)
 			continue
@@ -246,14 +252,24 @@ var timeKinds = []struct {
 
 // missing says why there are no figures where there are none, a line each.
 func missing(r *result.Run, rows []row, openings []opening) (lines []string) {
+	type refusal struct{ engine, why string }
+	var refusals []refusal
+	workloads := map[refusal][]string{}
 	for i := range rows {
 		r := &rows[i]
 		if r.cannot != "" {
-			lines = append(lines, fmt.Sprintf("%s does no %s: %s.", r.engine, r.Workload, r.cannot))
+			one := refusal{r.engine, r.cannot}
+			if workloads[one] == nil {
+				refusals = append(refusals, one)
+			}
+			workloads[one] = append(workloads[one], r.Workload.String())
 		}
 		for _, p := range r.failed {
 			lines = append(lines, fmt.Sprintf("%s %s, repetition %d, failed: %s.", r.engine, r.Workload, p.Rep, oneLine(p.Failed)))
 		}
+	}
+	for _, one := range refusals {
+		lines = append(lines, fmt.Sprintf("%s does no %s: %s.", one.engine, strings.Join(workloads[one], ", "), one.why))
 	}
 	for _, o := range openings {
 		if o.cannot != "" {
