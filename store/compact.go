@@ -63,6 +63,7 @@ func (db *DB) moveValues(ctx context.Context, limit pagemeta.PageID) error {
 		return db.orClosed(err)
 	}
 	c := db.tree.NewCursor()
+	defer c.Close()
 	for ok := c.First(); ok; ok = c.Next() {
 		if !c.Long() {
 			continue

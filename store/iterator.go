@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"faultline/store/tree"
@@ -29,13 +30,19 @@ type IterOptions struct {
 // goroutine at a time. It has one long value in memory, the one that it is at: a
 // move reads it, unless the options say KeysOnly.
 type Iterator struct {
-	ks    *Keyspace
-	c     *tree.Cursor
-	o     IterOptions
-	valid bool
-	err   error
+	ks     *Keyspace
+	o      IterOptions
+	course *course // nil: closed
+	valid  bool
+	err    error
+}
 
-	lower, upper []byte // keys of the tree: the bounds of o, in a generation of ks
+// A course is what an Iterator works with. Those that are closed leave theirs to others.
+type course struct {
+	cursor       *tree.Cursor
+	gen          byte   // of the keyspace, when the bounds were set
+	bounded      bool   // they were
+	lower, upper []byte // keys of the tree: the bounds of the options, in generation gen
 	seek         []byte // memory for a key of the tree
 
 	long  bool   // the value is, or was when the cursor came: value and size say what it is
@@ -43,8 +50,10 @@ type Iterator struct {
 	size  int
 }
 
+var courses = sync.Pool{New: func() any { return new(course) }}
+
 // NewIterator returns an iterator that is at no key yet. Nil options are no
-// bounds.
+// bounds. Close leaves its memory to the next one, and should be called.
 func (ks *Keyspace) NewIterator(o *IterOptions) (*Iterator, error) {
 	if err := ks.db.usable(); err != nil {
 		return nil, err
@@ -52,7 +61,8 @@ func (ks *Keyspace) NewIterator(o *IterOptions) (*Iterator, error) {
 	if _, err := ks.generation(); err != nil {
 		return nil, err
 	}
-	it := &Iterator{ks: ks, c: ks.db.tree.NewCursor()}
+	it := &Iterator{ks: ks, course: courses.Get().(*course)}
+	it.course.cursor = ks.db.tree.NewCursor()
 	if o != nil {
 		it.o = IterOptions{slices.Clone(o.Lower), slices.Clone(o.Upper), o.KeysOnly}
 	}
@@ -64,93 +74,104 @@ func (ks *Keyspace) NewIterator(o *IterOptions) (*Iterator, error) {
 func (it *Iterator) First() bool { return it.SeekGE(it.o.Lower) }
 
 // Last goes to the last key.
-func (it *Iterator) Last() bool {
-	return it.bound() && it.check(it.c.SeekLT(it.upper), (*tree.Cursor).Prev)
-}
+func (it *Iterator) Last() bool { return it.ready() && it.seekLT(it.course.upper) }
 
 // SeekGE goes to the first key that is not less than key.
-func (it *Iterator) SeekGE(key []byte) bool {
-	return it.bound() && it.check(it.c.SeekGE(it.clip(key)), (*tree.Cursor).Next)
-}
+func (it *Iterator) SeekGE(key []byte) bool { return it.ready() && it.seekGE(it.clip(key)) }
 
 // SeekLT goes to the last key that is less than key.
-func (it *Iterator) SeekLT(key []byte) bool {
-	return it.bound() && it.check(it.c.SeekLT(it.clip(key)), (*tree.Cursor).Prev)
+func (it *Iterator) SeekLT(key []byte) bool { return it.ready() && it.seekLT(it.clip(key)) }
+
+func (it *Iterator) seekGE(key []byte) bool {
+	return it.check(it.course.cursor.SeekGE(key), (*tree.Cursor).Next)
+}
+
+func (it *Iterator) seekLT(key []byte) bool {
+	return it.check(it.course.cursor.SeekLT(key), (*tree.Cursor).Prev)
 }
 
 // Next goes to the next key. On an iterator that is at none it does nothing.
 func (it *Iterator) Next() bool {
 	switch {
-	case !it.valid || !it.bound():
+	case !it.valid:
 		return false
 	case it.isMoved():
-		return it.check(it.c.SeekGE(append(it.clip(it.Key()), 0)), (*tree.Cursor).Next)
+		key := it.Key()
+		return it.ready() && it.seekGE(append(it.clip(key), 0))
 	}
-	return it.check(it.c.Next(), (*tree.Cursor).Next)
+	return it.check(it.course.cursor.Next(), (*tree.Cursor).Next)
 }
 
 // Prev goes to the key before. On an iterator that is at none it does nothing.
 func (it *Iterator) Prev() bool {
 	switch {
-	case !it.valid || !it.bound():
+	case !it.valid:
 		return false
 	case it.isMoved():
-		return it.check(it.c.SeekLT(it.clip(it.Key())), (*tree.Cursor).Prev)
+		key := it.Key()
+		return it.ready() && it.seekLT(it.clip(key))
 	}
-	return it.check(it.c.Prev(), (*tree.Cursor).Prev)
+	return it.check(it.course.cursor.Prev(), (*tree.Cursor).Prev)
 }
 
-// bound sets the bounds for the generation that the keyspace has now. It returns false,
+// isMoved tells whether the cursor is at a key of an older generation.
+func (it *Iterator) isMoved() bool { return it.ks.now.Load() != uint32(it.course.gen) }
+
+// ready sets the bounds for the generation that the keyspace has now. It returns false,
 // and sets the error, if it was dropped.
-func (it *Iterator) bound() bool {
+func (it *Iterator) ready() bool {
+	c := it.course
+	if c == nil {
+		return false
+	}
 	gen, err := it.ks.generation()
 	if err != nil {
 		it.valid, it.err = false, err
 		return false
 	}
-	if it.lower != nil && it.lower[1] == gen {
-		return true
+	if !c.bounded || c.gen != gen {
+		c.lower, c.upper = it.ks.appendBounds(c.lower[:0], c.upper[:0], gen, it.o.Lower, it.o.Upper)
+		c.cursor.Bound(c.lower, c.upper)
+		c.gen, c.bounded = gen, true
 	}
-	it.lower, it.upper = it.ks.appendBounds(it.lower[:0], it.upper[:0], gen, it.o.Lower, it.o.Upper)
 	return true
 }
 
-// isMoved tells whether the cursor is at a key of an older generation.
-func (it *Iterator) isMoved() bool { return it.c.Key()[1] != it.lower[1] }
-
 // clip returns the tree's key for key, or the bound that it is beyond.
 func (it *Iterator) clip(key []byte) []byte {
-	it.seek = append(append(it.seek[:0], it.lower[:tree.OwnerBytes]...), key...)
+	c := it.course
+	c.seek = append(append(c.seek[:0], c.lower[:tree.OwnerBytes]...), key...)
 	switch {
-	case bytes.Compare(it.seek, it.lower) < 0:
-		it.seek = append(it.seek[:0], it.lower...)
-	case bytes.Compare(it.seek, it.upper) > 0:
-		it.seek = append(it.seek[:0], it.upper...)
+	case bytes.Compare(c.seek, c.lower) < 0:
+		c.seek = append(c.seek[:0], c.lower...)
+	case bytes.Compare(c.seek, c.upper) > 0:
+		c.seek = append(c.seek[:0], c.upper...)
 	}
-	return it.seek
+	return c.seek
 }
 
 // check ends a move that has come to a key, or not. A key whose long value is gone
 // by the time that it is read is passed over, with step.
 func (it *Iterator) check(ok bool, step func(*tree.Cursor) bool) bool {
-	it.valid, it.err, it.long = false, nil, false
-	for ; ; ok = step(it.c) {
+	c := it.course
+	it.valid, it.err, c.long = false, nil, false
+	for ; ; ok = step(c.cursor) {
 		switch {
 		case it.ks.db.closed.Load():
 			it.err = ErrClosed
 			return false
 		case !ok:
-			if err := it.c.Err(); err != nil {
+			if err := c.cursor.Err(); err != nil {
 				it.err = it.ks.db.readError(err)
 			}
 			return false
-		case !it.within(it.c.Key()):
-			return false
-		}
-		if it.ks.db.expired(it.c.Expiry()) {
+		case c.cursor.Plain():
+			it.valid = true
+			return true
+		case it.ks.db.expired(c.cursor.Expiry()):
 			continue
 		}
-		if it.long = it.c.Long(); it.long {
+		if c.long = c.cursor.Long(); c.long {
 			if err := it.load(); errors.Is(err, ErrNotFound) {
 				continue
 			} else if err != nil {
@@ -163,58 +184,76 @@ func (it *Iterator) check(ok bool, step func(*tree.Cursor) bool) bool {
 	}
 }
 
-// within tells whether key, one of the tree, is inside the bounds.
-func (it *Iterator) within(key []byte) bool {
-	return bytes.Compare(key, it.upper) < 0 && bytes.Compare(key, it.lower) >= 0
-}
-
 // load reads the long value that the cursor is at.
 func (it *Iterator) load() (err error) {
+	c := it.course
 	if it.o.KeysOnly {
-		ref, err := it.ks.db.parseRef(it.c.Value())
-		it.value, it.size = nil, ref.Bytes
+		ref, err := it.ks.db.parseRef(c.cursor.Value())
+		c.value, c.size = nil, ref.Bytes
 		return err
 	}
-	it.value, err = it.ks.db.readLong(it.value[:0], it.c.Key(), it.c.Value(), 0, wholeValue)
-	it.size = len(it.value)
+	c.value, err = it.ks.db.readLong(c.value[:0], c.cursor.Key(), c.cursor.Value(), 0, wholeValue)
+	c.size = len(c.value)
 	return err
 }
 
 // Valid tells whether the iterator is at a key.
 func (it *Iterator) Valid() bool { return it.valid }
 
-// Key returns the key. It is valid until the next move.
+// Key returns the key, or nil if the iterator is at none. It is valid until the next
+// move, or Close.
 func (it *Iterator) Key() []byte {
-	if key := it.c.Key(); len(key) >= tree.OwnerBytes {
-		return key[tree.OwnerBytes:]
+	if !it.valid {
+		return nil
 	}
-	return nil
+	return it.course.cursor.Key()[tree.OwnerBytes:]
 }
 
-// Value returns the value. It is valid until the next move.
+// Value returns the value, or nil if the iterator is at none. It is valid until the next
+// move, or Close.
 func (it *Iterator) Value() []byte {
-	if it.long {
-		return it.value
+	switch {
+	case !it.valid:
+		return nil
+	case it.course.long:
+		return it.course.value
 	}
-	return it.c.Value()
+	return it.course.cursor.Value()
 }
 
 // ValueBytes returns the length of the value, also of one that is not read.
 func (it *Iterator) ValueBytes() int {
-	if it.long {
-		return it.size
+	if it.valid && it.course.long {
+		return it.course.size
 	}
-	return len(it.c.Value())
+	return len(it.Value())
 }
 
 // Expiry returns when the key expires; the zero time is never.
-func (it *Iterator) Expiry() time.Time { return timeOf(it.c.Expiry()) }
+func (it *Iterator) Expiry() time.Time {
+	if !it.valid {
+		return time.Time{}
+	}
+	return timeOf(it.course.cursor.Expiry())
+}
 
 // Err returns the error that ended a move, or nil.
 func (it *Iterator) Err() error { return it.err }
 
-// Close ends the use of the iterator, and returns Err.
+// keptCourse is the largest memory for a long value that is left to another iterator.
+const keptCourse = 64 << 10
+
+// Close ends the use of the iterator, and returns Err. Moves do nothing any more.
 func (it *Iterator) Close() error {
 	it.valid = false
+	if c := it.course; c != nil {
+		it.course = nil
+		c.cursor.Close()
+		c.cursor, c.bounded, c.long = nil, false, false
+		if cap(c.value) > keptCourse {
+			c.value = nil
+		}
+		courses.Put(c)
+	}
 	return it.err
 }

@@ -60,7 +60,7 @@ func walkOf(db *DB) (d digest, err error) {
 		}
 		last = append(last[:0], it.Key()...)
 		d.keys++
-		d.sum += ledgerEntry{entryDigest(it.Key(), it.Value()), it.c.Expiry()}.sum()
+		d.sum += ledgerEntry{entryDigest(it.Key(), it.Value()), it.course.cursor.Expiry()}.sum()
 	}
 	return d, it.Err()
 }
@@ -138,7 +138,7 @@ func (l *ledger) cut(n int, db *DB) (*ledger, error) {
 		return nil, err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
-		next.entries[string(it.Key())] = ledgerEntry{entryDigest(it.Key(), it.Value()), it.c.Expiry()}
+		next.entries[string(it.Key())] = ledgerEntry{entryDigest(it.Key(), it.Value()), it.course.cursor.Expiry()}
 	}
 	return next, it.Close()
 }

@@ -144,6 +144,7 @@ func (db *DB) dueNow(from []byte) (list []dueEntry, next uint64, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	defer it.Close()
 	now := db.clock.now()
 	for ok := it.First(); ok && len(list) < reapBatch; ok = it.Next() {
 		entry := append([]byte(nil), it.Key()...)
@@ -155,7 +156,7 @@ func (db *DB) dueNow(from []byte) (list []dueEntry, next uint64, err error) {
 		}
 		list = append(list, dueEntry{entry, entry[dueKeyAt:]})
 	}
-	return list, noDue, it.Close()
+	return list, noDue, it.Err()
 }
 
 // reapSome deletes the entries of list, and the keys of them that have expired. Without

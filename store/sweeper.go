@@ -123,6 +123,7 @@ func (db *DB) hasKeys(lower, upper []byte) (bool, error) {
 		return false, err
 	}
 	c := db.tree.NewCursor()
+	defer c.Close()
 	some := c.SeekGE(lower) && bytes.Compare(c.Key(), upper) < 0
 	return some, db.readError(c.Err())
 }

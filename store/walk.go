@@ -32,12 +32,13 @@ func (ks *Keyspace) walk(lower, upper []byte, begin, step func(*Iterator) bool) 
 			yield(Item{}, err)
 			return
 		}
+		defer it.Close()
 		for ok := begin(it); ok; ok = step(it) {
 			if !yield(Item{Key: it.Key(), Value: it.Value()}, nil) {
 				return
 			}
 		}
-		if err := it.Close(); err != nil {
+		if err := it.Err(); err != nil {
 			yield(Item{}, err)
 		}
 	}

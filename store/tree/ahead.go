@@ -56,6 +56,9 @@ func (c *Cursor) stepped(dir int) {
 	c.ahead.read(c, dir)
 }
 
+// forget ends what a was for: another cursor may have it.
+func (a *ahead) forget() { a.scout.height, a.used = 0, a.seen }
+
 // follow compares where c is with what the scout has seen, and tells whether the leaf
 // was asked for.
 func (a *ahead) follow(c *Cursor) bool {
@@ -88,10 +91,11 @@ func (a *ahead) read(c *Cursor, dir int) {
 		return
 	}
 	a.reading.Add(1)
+	pages := c.t.pages // c may be closed soon
 	go func() {
 		defer a.reading.Add(-1)
 		slices.Sort(ids)
-		c.t.pages.AskMany(slices.Compact(ids), pagemeta.Warm)
+		pages.AskMany(slices.Compact(ids), pagemeta.Warm)
 	}()
 }
 

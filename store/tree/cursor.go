@@ -2,6 +2,7 @@ package tree
 
 import (
 	"bytes"
+	"sync"
 
 	"faultline/pagemeta"
 )
@@ -11,25 +12,38 @@ import (
 // is checked against nothing afterwards. A key that is there the whole time is
 // returned once; one that comes or goes meanwhile may be seen or not.
 //
+// A leaf is looked at whole when it is copied, its order and its cells, so that a
+// move inside of it is no more than another slot.
+//
 // A Cursor is used by one goroutine at a time.
 type Cursor struct {
 	t    *Tree
 	err  error
 	at   int  // slot in leaf
 	ok   bool // at is a key
-	key  []byte
-	next []byte // memory for the key after it
-	leaf node
+	leaf node // what is between slots and cells is of older leaves
 	both *run // the leaf with the changes beside it, if there are any
 	room run  // memory of both
 
+	// Keys of the leaf from slot from to slot end are within the bounds, of n.
+	from, end, n int
+	lower, upper []byte // nil: no bound
+
+	keyAt int    // the slot that key is of, or noSlot
+	key   []byte // where the cursor was last seen, or is to go
+	next  []byte // memory for the key after it
+
 	id     pagemeta.PageID // of leaf, or of that which it goes to
 	way    [maxHeight]bend // by level, 1 and above; the way to leaf
+	back   [maxHeight]bend // way, before a step
 	height int
 	steps  int    // leaves that the cursor went to since it was set
 	fades  bool   // the leaf that it goes to is in memory for this walk only
 	ahead  *ahead // nil: the walk is short so far
 }
+
+// noSlot is a slot that no leaf has.
+const noSlot = -1
 
 // A bend is an inner node that the cursor came by.
 type bend struct {
@@ -38,8 +52,30 @@ type bend struct {
 	index   int
 }
 
+// cursors has memory of cursors that were closed.
+var cursors = sync.Pool{New: func() any { return new(Cursor) }}
+
 // NewCursor returns a cursor that is nowhere yet.
-func (t *Tree) NewCursor() *Cursor { return &Cursor{t: t} }
+func (t *Tree) NewCursor() *Cursor {
+	c := cursors.Get().(*Cursor)
+	c.t = t
+	return c
+}
+
+// Close gives the memory of the cursor to the next one. It must not be used any more, nor
+// what it has returned.
+func (c *Cursor) Close() {
+	if c.ahead != nil {
+		c.ahead.forget()
+	}
+	c.t, c.err, c.ok, c.key = nil, nil, false, c.key[:0]
+	c.lower, c.upper, c.both = nil, nil, nil
+	cursors.Put(c)
+}
+
+// Bound has the cursor come to an end before keys below lower, and at upper; nil is no
+// bound. The cursor keeps both, and must be set anew.
+func (c *Cursor) Bound(lower, upper []byte) { c.lower, c.upper, c.ok = lower, upper, false }
 
 // Valid tells whether the cursor is at a key.
 func (c *Cursor) Valid() bool { return c.ok }
@@ -48,55 +84,60 @@ func (c *Cursor) Valid() bool { return c.ok }
 func (c *Cursor) Err() error { return c.err }
 
 // Key returns the key. It is valid until the cursor moves.
-func (c *Cursor) Key() []byte { return c.key }
+func (c *Cursor) Key() []byte {
+	if c.ok && c.keyAt != c.at {
+		c.key, c.keyAt = c.appendKey(c.key[:0], c.at), c.at
+	}
+	return c.key
+}
+
+// Plain tells whether the value is a short one that does not expire.
+func (c *Cursor) Plain() bool { return c.flags() == 0 }
 
 // Long tells whether the value is a long one.
-func (c *Cursor) Long() bool {
+func (c *Cursor) Long() bool { return c.flags()&longBit != 0 }
+
+func (c *Cursor) flags() int {
 	if c.both != nil {
-		return c.both.entries[c.at].long()
+		return c.both.entries[c.at].flags
 	}
-	return c.leaf.isLong(c.at)
+	return c.leaf.flags(c.at)
 }
 
 // Value returns the value, or the Ref of a long one. It is valid until the cursor
 // moves.
 func (c *Cursor) Value() []byte {
-	value, _, _ := c.value(c.at)
+	value, expires := c.cell()
+	if expires {
+		return value[ExpiryBytes:]
+	}
 	return value
 }
 
 // Expiry returns when the key expires, or 0.
 func (c *Cursor) Expiry() uint64 {
-	_, expiry, _ := c.value(c.at)
-	return expiry
+	if value, expires := c.cell(); expires {
+		return le.Uint64(value)
+	}
+	return 0
 }
 
-// count is the number of keys of the leaf.
-func (c *Cursor) count() int {
+// cell returns what stands with the key, and whether that begins with when it expires.
+func (c *Cursor) cell() (cell []byte, expires bool) {
 	if c.both != nil {
-		return len(c.both.entries)
+		e := &c.both.entries[c.at]
+		return e.value, e.expires()
 	}
-	return c.leaf.count()
+	return c.leaf.cell(c.at)
 }
 
 // appendKey appends the key of slot at to dst.
-func (c *Cursor) appendKey(dst []byte, at int) ([]byte, bool) {
+func (c *Cursor) appendKey(dst []byte, at int) []byte {
 	if c.both != nil {
-		return append(dst, c.both.entries[at].key...), true
+		return append(dst, c.both.entries[at].key...)
 	}
-	suffix, ok := c.leaf.suffix(at, leafCellBytes)
-	return append(append(dst, c.leaf.prefix()...), suffix...), ok
-}
-
-func (c *Cursor) value(at int) (value []byte, expiry uint64, ok bool) {
-	if c.both != nil {
-		e := &c.both.entries[at]
-		return split(e.value, e.expires())
-	}
-	if value, ok = c.leaf.value(at); !ok {
-		return nil, 0, false
-	}
-	return split(value, c.leaf.expires(at))
+	_, cell, length := c.leaf.slot(at)
+	return append(append(dst, c.leaf.prefix()...), c.leaf[cell+leafCellBytes:][:length]...)
 }
 
 // search returns the first slot whose key is not less than key, and whether it is
@@ -110,15 +151,32 @@ func (c *Cursor) search(key []byte) (at int, found bool) {
 }
 
 // hold takes a copy of leaf id with the changes beside it, and tells whether it
-// makes sense.
+// makes sense. The cursor is at none of its keys then.
 func (c *Cursor) hold(id pagemeta.PageID, n *node) bool {
-	c.leaf, c.both = *n, nil
-	if !c.leaf.sane() || !c.t.pages.Marked(id) {
-		return c.leaf.sane()
+	c.both, c.keyAt = nil, noSlot
+	if !c.leaf.copyLeaf(n) {
+		c.n = 0
+		return false
 	}
+	c.n = c.leaf.count()
+	if c.t.pages.Marked(id) && !c.addChanges(id) {
+		return false
+	}
+	c.from, c.end = 0, c.n
+	if c.lower != nil {
+		c.from, _ = c.search(c.lower)
+	}
+	if c.upper != nil {
+		c.end, _ = c.search(c.upper)
+	}
+	return true
+}
+
+// addChanges puts the changes beside leaf id, of which the cursor has a copy, to it.
+func (c *Cursor) addChanges(id pagemeta.PageID) bool {
 	c.both = &c.room
 	c.both.reset(0, 0)
-	if !c.both.take(&c.leaf) || !c.both.ascends() {
+	if !c.both.take(&c.leaf) {
 		return false
 	}
 	var memory [32]Change
@@ -126,6 +184,7 @@ func (c *Cursor) hold(id pagemeta.PageID, n *node) bool {
 	for i := len(list) - 1; i >= 0; i-- { // the oldest first
 		c.both.make(list[i])
 	}
+	c.n = len(c.both.entries)
 	return true
 }
 
@@ -145,10 +204,28 @@ func (c *Cursor) SeekGE(key []byte) bool { return c.seek(key, +1) }
 func (c *Cursor) SeekLT(key []byte) bool { return c.seek(key, -1) }
 
 // Next goes to the next key. The cursor must be at a key.
-func (c *Cursor) Next() bool { return c.settle(c.at+1, +1) }
+func (c *Cursor) Next() bool {
+	if c.at+1 < c.end {
+		c.at++
+		return true
+	}
+	return c.leave(c.at+1, +1)
+}
 
 // Prev goes to the key before. The cursor must be at a key.
-func (c *Cursor) Prev() bool { return c.settle(c.at-1, -1) }
+func (c *Cursor) Prev() bool {
+	if c.at > c.from {
+		c.at--
+		return true
+	}
+	return c.leave(c.at-1, -1)
+}
+
+// leave goes to slot at, outside of the leaf or the bounds.
+func (c *Cursor) leave(at, dir int) bool {
+	c.Key() // where to go on from
+	return c.settle(at, dir)
+}
 
 func (c *Cursor) seek(key []byte, dir int) bool {
 	c.key, c.ok, c.err = append(c.key[:0], key...), false, nil
@@ -170,9 +247,13 @@ func (c *Cursor) place(dir int) int {
 }
 
 // settle goes to slot at of the leaf or, if there is none, to the nearest key
-// outside of it in direction dir.
+// outside of it in direction dir. c.key is where the cursor was.
 func (c *Cursor) settle(at, dir int) bool {
-	for steps := 0; at < 0 || at >= c.count(); steps++ {
+	for steps := 0; at < c.from || at >= c.end; steps++ {
+		if dir > 0 && c.end < c.n || dir < 0 && c.from > 0 { // what comes is out of bounds
+			c.ok = false
+			return false
+		}
 		seen := c.t.moves.Load()
 		var next step
 		if next, c.err = c.step(dir); c.err != nil {
@@ -189,7 +270,7 @@ func (c *Cursor) settle(at, dir int) bool {
 		case next == done && dir > 0:
 			at = 0
 		case next == done:
-			at = c.count() - 1
+			at = c.n - 1
 		default: // the way has changed: begin again
 			if c.err = c.t.again(next, &pagemeta.Trap{}, pagemeta.ToRead, seen); c.err != nil || !c.enter() {
 				c.ok = false
@@ -198,15 +279,13 @@ func (c *Cursor) settle(at, dir int) bool {
 			at = c.place(dir)
 		}
 	}
-	var ok bool
-	_, _, in := c.value(at)
-	c.next, ok = c.appendKey(c.next[:0], at)
-	if !ok || !in || !c.follows(c.next, dir) {
+	c.next = c.appendKey(c.next[:0], at)
+	if !c.follows(c.next, dir) {
 		c.err, c.ok = ErrDamaged, false
 		return false
 	}
 	c.at, c.ok = at, true
-	c.key, c.next = c.next, c.key
+	c.key, c.next, c.keyAt = c.next, c.key, at
 	return true
 }
 
@@ -240,7 +319,8 @@ func (c *Cursor) tryEnter() (next step, trap pagemeta.Trap) {
 // leaf, not from c.key: between there and here may be more empty leaves than memory
 // holds.
 func (c *Cursor) step(dir int) (step, error) {
-	way, height := c.way, c.height
+	height := c.height
+	copy(c.back[:height], c.way[:height])
 	for {
 		seen := c.t.moves.Load()
 		next, trap := c.tryStep(dir)
@@ -250,7 +330,8 @@ func (c *Cursor) step(dir int) (step, error) {
 		if err := c.t.again(next, &trap, pagemeta.ToRead, seen); err != nil {
 			return next, err
 		}
-		c.way, c.height = way, height
+		c.height = height
+		copy(c.way[:height], c.back[:height])
 	}
 }
 

@@ -162,11 +162,15 @@ func headOf(suffix []byte) uint32 {
 	if len(suffix) >= 4 {
 		return binary.BigEndian.Uint32(suffix)
 	}
-	var h uint32
-	for i, b := range suffix {
-		h |= uint32(b) << (24 - 8*i)
+	switch len(suffix) {
+	case 3:
+		return uint32(suffix[0])<<24 | uint32(suffix[1])<<16 | uint32(suffix[2])<<8
+	case 2:
+		return uint32(suffix[0])<<24 | uint32(suffix[1])<<16
+	case 1:
+		return uint32(suffix[0]) << 24
 	}
-	return h
+	return 0
 }
 
 // span returns the bytes from at to at+length, or false if they are not all in
@@ -281,6 +285,58 @@ func (n *node) value(i int) ([]byte, bool) {
 		return nil, false
 	}
 	return n.span(cell+leafCellBytes+length, int(le.Uint16(b)))
+}
+
+// copyLeaf makes n a copy of slots, cells and prefix of a leaf, and tells whether it is
+// one: its keys ascend, and all that belongs to them is in the page.
+func (n *node) copyLeaf(from *node) bool {
+	copy(n[:slotsAt], from[:slotsAt])
+	if !n.is(0) || !n.sane() {
+		return false
+	}
+	slots := slotsAt + slotBytes*n.count()
+	cells := n.heap()
+	if cells < slots || cells > nodeBytes-n.prefixBytes() {
+		return false
+	}
+	copy(n[slotsAt:slots], from[slotsAt:slots])
+	copy(n[cells:], from[cells:])
+	return n.ordered(cells)
+}
+
+// ordered tells whether the keys of a leaf ascend, and all that belongs to them is in the
+// page, from cells on.
+func (n *node) ordered(cells int) bool {
+	longest := MaxKeyBytes - n.prefixBytes()
+	var last []byte
+	var lastHead uint32
+	for i := range n.count() {
+		head, cell, length := n.slot(i)
+		at := cell + leafCellBytes
+		if cell < cells || length > longest || at+length > nodeBytes {
+			return false
+		}
+		suffix := n[at : at+length]
+		if headOf(suffix) != head || i > 0 && head <= lastHead && (head < lastHead || bytes.Compare(last, suffix) >= 0) {
+			return false
+		}
+		last, lastHead = suffix, head
+		value := at + length
+		end := value + int(le.Uint16(n[cell:]))
+		if end > nodeBytes || n.expires(i) && (end < value+ExpiryBytes || le.Uint64(n[value:]) == 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// cell returns what stands in the cell of slot i of a leaf that is ordered, and whether
+// that begins with when the key expires.
+func (n *node) cell(i int) (cell []byte, expires bool) {
+	s := le.Uint64(n[slotsAt+slotBytes*i:])
+	from := int(uint16(s >> 32))
+	at := from + leafCellBytes + int(uint16(s>>48)&^flagBits)
+	return n[at : at+int(le.Uint16(n[from:]))], s>>48&expiryBit != 0
 }
 
 // cellValue is value for a slot whose cell is to be changed: it must not reach

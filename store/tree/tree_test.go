@@ -257,15 +257,24 @@ func TestConcurrent(t *testing.T) {
 				}
 			})
 			rg.Go(func() {
-				for c := tr.NewCursor(); !stop.Load(); {
-					stays, last := 0, ""
-					for ok := c.First(); ok; ok = c.Next() {
-						if string(c.Key()) <= last {
+				for back := false; !stop.Load(); back = !back {
+					c := tr.NewCursor()
+					first, step, dir := c.First, c.Next, +1
+					if back {
+						first, step, dir = c.Last, c.Prev, -1
+					}
+					stays, last := 0, []byte(nil)
+					for ok := first(); ok; ok = step() {
+						if last != nil && bytes.Compare(c.Key(), last) != dir {
 							t.Errorf("scan: %q after %q", c.Key(), last)
 							return
 						}
-						last = string(c.Key())
-						if bytes.HasSuffix(c.Key(), []byte("/stays")) {
+						last = append(last[:0], c.Key()...)
+						if value := c.Value(); !bytes.Equal(value, bytes.Repeat(last, len(value)/len(last))) {
+							t.Errorf("scan: %q has %q", last, value)
+							return
+						}
+						if bytes.HasSuffix(last, []byte("/stays")) {
 							stays++
 						}
 					}
@@ -273,6 +282,7 @@ func TestConcurrent(t *testing.T) {
 						t.Errorf("scan saw %d of 2000 keys that stay: %v", stays, c.Err())
 						return
 					}
+					c.Close()
 				}
 			})
 		}
