@@ -15,8 +15,10 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"faultline/cmd/kvbench/internal/bench"
+	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/report"
 
 	"github.com/dustin/go-humanize"
@@ -91,22 +93,27 @@ Without flags it runs the canonical list.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(newReportCommand(), newLTMCommand(), newBigCommand(), newFaultsCommand(), newChildCommand())
+	cmd.AddCommand(newReportCommand(), newLTMCommand(), newBigCommand(), newFaultsCommand(), newChildCommand(), newWriteCommand())
 	f.define(cmd)
 	return cmd
 }
 
+// engines are what is measured without flags, and LMDB if it is built in.
+var engines = engine.Embedded
+
 // canonical is what runs without flags: the table of docs/bench.md.
 var canonical = []string{
-	"fillseq", "fillrandom", "fillsync", "fillsync@16", "overwrite", "readrandom", "readseq", "seekrandom",
+	"fillseq", "fillseq@4", "fillrandom", "fillrandom@4", "fillbatch", "fillsync", "fillsync@16", "fillsync@64",
+	"overwrite", "overwrite@4", "readrandom", "readzipf", "readmissing", "readseq", "readreverse", "seekrandom",
+	"readwhilewriting", "deleterandom", "ycsba", "ycsbb", "ycsbc", "ycsbd", "ycsbe", "ycsbf",
 }
 
 func (f *flags) define(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringSliceVar(&f.engines, "engines", bench.EngineNames, "what to measure")
-	fs.StringSliceVar(&f.workloads, "workloads", canonical, "what to do; name@N for N threads")
-	fs.IntVar(&f.N, "n", 1_000_000, "keys; fillsync does n/100 writes a thread, seekrandom n/10 seeks, at least 1000")
+	fs.StringSliceVar(&f.engines, "engines", engines, "what to measure: "+strings.Join(engine.Names, ", "))
+	fs.StringSliceVar(&f.workloads, "workloads", canonical, "what to do: "+strings.Join(bench.WorkloadNames(), ", ")+"; name@N for N threads")
+	fs.IntVar(&f.N, "n", 1_000_000, "keys; fillsync does n/100 writes a thread, seekrandom and ycsbe n/10 scans, at least 1000")
 	fs.IntVar(&f.KeyBytes, "key-size", 16, "bytes in a key")
 	fs.IntVar(&f.ValueBytes, "value-size", 100, "bytes in a value")
 	fs.IntVar(&f.threads, "threads", 1, "clients of a workload that does not say")
@@ -115,6 +122,12 @@ func (f *flags) define(cmd *cobra.Command) {
 	fs.StringVar(&f.memory, "memory", "1GiB", "memory budget of each engine")
 	fs.IntVar(&f.Reps, "reps", 3, "how often each workload runs on each engine")
 	fs.DurationVar(&f.Duration, "duration", 0, "end each workload after this, done or not")
+	fs.DurationVar(&f.Warmup, "warmup", 500*time.Millisecond, "do a workload for this long before it is timed, where that changes nothing")
+	fs.Float64Var(&f.Rate, "rate", 0, "operations a second that clients begin, on time or late; 0 = each when the one before has ended")
+	fs.IntVar(&f.BatchEntries, "batch", 100, "entries in a batch of fillbatch")
+	fs.StringVar((*string)(&f.Distribution), "distribution", "", "records that YCSB's workloads choose: uniform, zipfian or latest (default each its own)")
+	fs.BoolVar(&f.Opens, "opens", true, "measure how long stores take to open, closed and killed")
+	fs.StringVar(&f.RedisAddr, "redis-addr", "", "server of the engine redis, host:port or the path of a socket; it must be empty, and is in the end")
 	fs.Uint64Var(&f.Seed, "seed", 1, "of keys and values")
 	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
 	f.outputs.define(fs)
@@ -160,9 +173,25 @@ func (f *flags) config() (bench.Config, error) {
 	}
 	c.Memory = int64(memory)
 	if f.memTable != "" {
-		c.PebbleMemTable, err = parseBytes("pebble-memtable", f.memTable)
+		if c.PebbleMemTable, err = parseBytes("pebble-memtable", f.memTable); err != nil {
+			return c, err
+		}
 	}
+	self, err := os.Executable()
+	c.Child = []string{self, writeCommand}
 	return c, err
+}
+
+// writeCommand is what kvbench starts itself with to have a process that it can kill.
+const writeCommand = "write-child"
+
+func newWriteCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    writeCommand,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE:   func(*cobra.Command, []string) error { return failed(bench.RunChild(os.Stdin, os.Stdout)) },
+	}
 }
 
 // maxMemory is more than a machine has, and fits all types of the engines.

@@ -10,7 +10,7 @@ import (
 
 // TestMain has the test binary be kvbench where kvbench has started itself.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == childCommand {
+	if len(os.Args) == 2 && (os.Args[1] == childCommand || os.Args[1] == writeCommand) {
 		main()
 	}
 	os.Exit(m.Run())

@@ -53,7 +53,7 @@ var arrows = map[string][]string{
 	"server/admin":                  {"server", "store"},
 	"cmd/kvd":                       {"server", "server/admin", "store", "uffd"},
 	"cmd/kvbench":                   {"cmd/kvbench/internal/bench", "cmd/kvbench/internal/cgroup", "cmd/kvbench/internal/engine", "cmd/kvbench/internal/faults", "cmd/kvbench/internal/ltm", "cmd/kvbench/internal/report", "cmd/kvbench/internal/result"},
-	"cmd/kvbench/internal/bench":    {"cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/keys", "cmd/kvbench/internal/meter", "cmd/kvbench/internal/progress", "cmd/kvbench/internal/result", "store"},
+	"cmd/kvbench/internal/bench":    {"cmd/kvbench/internal/engine", "cmd/kvbench/internal/figure", "cmd/kvbench/internal/keys", "cmd/kvbench/internal/meter", "cmd/kvbench/internal/progress", "cmd/kvbench/internal/result", "cmd/kvbench/internal/series", "store"},
 	"cmd/kvbench/internal/cgroup":   nil,
 	"cmd/kvbench/internal/chart":    {"cmd/kvbench/internal/figure"},
 	"cmd/kvbench/internal/engine":   {"store"},

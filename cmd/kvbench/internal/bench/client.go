@@ -3,12 +3,14 @@ package bench
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"sync/atomic"
 	"time"
 
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/series"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -16,36 +18,51 @@ import (
 const (
 	cacheLineBytes = 64
 
-	// publishEvery is after how many operations a client says how far it is.
+	// publishEvery is after how many calls a client says how far it is.
 	publishEvery = 256
-	// sampleEvery is of how many entries readseq times one, on average.
-	sampleEvery = 32
 )
 
 // A client is one goroutine of a phase, with all that it needs to run without
 // allocating.
 type client struct {
 	db      engine.DB
+	reader  engine.Reader
 	index   int // of this client
 	clients int
-	ops     int // at most
+	calls   int // at most
+	per     int // operations that a call does
 	nexts   int
 	seed    uint64 // the same for all clients
 	space   keys.Space
+	names   interface{ Put(dst []byte, i uint64) } // the keys
 	key     []byte
 	values  values
-	draw    keys.Draw
+
+	draw         keys.Draw      // of all keys alike
+	scrambled    keys.Scrambled // of YCSB's favourites
+	latest       keys.Latest    // of what was inserted last
+	coin, length keys.Draw      // of YCSB's actions, and of scans
+	distribution Distribution
+	inserts      *inserts
 
 	epoch    time.Time // of now
 	deadline int64     // by now
+	every    keys.Draw // gaps between timed calls, of none if each is timed
+	interval float64   // nanoseconds between two calls of all clients; 0 = as fast as it can
 	stop     *atomic.Bool
 
 	// What it has done.
-	done    int
+	done    int // calls
+	puts    int
+	sought  int // keys that are there and that it looked for
 	found   int
 	entries int
 	sum     uint64 // of what was read, so that reading is not optimised away
-	latency *hdrhistogram.Histogram
+
+	part    int // what the operation is, of parts
+	parts   []part
+	latency []*hdrhistogram.Histogram // of each part
+	watch   *series.Recorder          // or nil
 
 	published atomic.Int64 // done, for the progress line
 
@@ -56,64 +73,92 @@ type client struct {
 func (c *client) place(i int) uint64 { return uint64(i*c.clients + c.index) }
 
 func (c *client) put(i uint64) error {
-	c.space.Put(c.key, i)
+	c.names.Put(c.key, i)
+	c.puts++
 	return c.db.Put(c.key, c.values.next())
+}
+
+// get reads a key that is there.
+func (c *client) get(i uint64) error {
+	c.names.Put(c.key, i)
+	found, err := c.reader.Get(c.key)
+	c.sought++
+	if found {
+		c.found++
+	}
+	return err
 }
 
 // now is the time since the epoch in nanoseconds. time.Since reads one clock
 // where time.Now reads two.
 func (c *client) now() int64 { return int64(time.Since(c.epoch)) }
 
-// record keeps the latency of an operation.
-func (c *client) record(nanos int64) {
+// record keeps the latency of an operation, which stands for so many.
+func (c *client) record(nanos int64, standsFor int64) {
 	// The only error is a value out of range.
-	_ = c.latency.RecordValue(min(nanos, int64(figure.MaxLatency)))
+	_ = c.latency[c.part].RecordValue(min(nanos, int64(figure.MaxLatency)))
+	if c.watch != nil {
+		c.watch.Record(c.parts[c.part].writes, nanos, standsFor)
+	}
 }
 
-// each calls op with 0, 1 and so on until the operations are done, and times
-// every one.
+// each calls op with 0, 1 and so on until the calls are done. Each is timed, or some
+// are, with gaps of random length.
 func (c *client) each(op func(i int) error) error {
+	all := c.every == (keys.Draw{}) && c.interval == 0
+	next, stood := 0, int64(1) // the call that is timed next, and for how many it stands
 	last := c.now()
-	for i := range c.ops {
+	for i := range c.calls {
+		if i == next && !all {
+			last = c.begin(i)
+		}
 		if err := op(i); err != nil {
-			return fmt.Errorf("operation %d of client %d, key %s: %w", i, c.index, c.key, err)
+			return fmt.Errorf("call %d of client %d, key %s: %w", i, c.index, c.key, err)
+		}
+		c.done = i + 1
+		if i < next {
+			continue
 		}
 		now := c.now()
-		c.record(now - last)
+		c.record(now-last, stood)
 		last = now
-		c.done = i + 1
-		if now > c.deadline || c.done%publishEvery == 0 && c.publish() {
+		gap := c.gap()
+		next, stood = i+1+gap, int64(1+gap)
+		if now > c.deadline || c.done-int(c.published.Load()) >= publishEvery && c.publish() {
 			break
 		}
 	}
 	return nil
 }
 
-// sampled reads it from first to last and times some of the entries. The gaps
-// are random, so that they do not fall in step with the pages of a store.
-func (c *client) sampled(it engine.Iterator) {
-	gaps := keys.NewDraw(2*sampleEvery-3, c.seed) // a timed entry and the one before it are no gap
-	sampleAt := int(gaps.Next())
-	start := c.now() // of the entry that is timed
-	for ok := it.First(); ok; ok = it.Next() {
-		key := it.Key()
-		c.sum += uint64(key[len(key)-1]) + engine.Touch(it.Value())
-		c.done++
-		if c.done <= sampleAt {
-			continue
-		}
-		now := c.now()
-		if c.done == sampleAt+1 {
-			start = now // the next entry is timed
-			continue
-		}
-		c.record(now - start)
-		sampleAt = c.done + int(gaps.Next())
-		if now > c.deadline || c.publish() {
-			break
-		}
+// gap is how many calls are not timed after one that was.
+func (c *client) gap() int {
+	if c.every == (keys.Draw{}) || c.interval > 0 {
+		return 0
 	}
-	c.entries = c.done
+	return int(c.every.Next())
+}
+
+// wakeAhead is how long before its time a client that waits is awake: a sleep ends
+// late by less.
+const wakeAhead = 200 * time.Microsecond
+
+// begin returns when a call begins. At a rate that is when it is due, whether or not
+// those before it have let the client go on: what waits behind a stall is as late as
+// a user would see it.
+func (c *client) begin(i int) int64 {
+	now := c.now()
+	if c.interval == 0 {
+		return now
+	}
+	due := int64(float64(c.place(i)) * c.interval)
+	if ahead := time.Duration(due - now); ahead > wakeAhead {
+		time.Sleep(ahead - wakeAhead)
+	}
+	for c.now() < due {
+		runtime.Gosched()
+	}
+	return due
 }
 
 // publish says how far the client is, and returns whether it is to stop.
@@ -134,7 +179,7 @@ func deadlineAfter(d time.Duration) int64 {
 func published(clients []*client) func() int64 {
 	return func() (n int64) {
 		for _, c := range clients {
-			n += c.published.Load()
+			n += c.published.Load() * int64(c.per)
 		}
 		return n
 	}

@@ -16,7 +16,11 @@ type nothing struct {
 	put func() error
 }
 
+func (n nothing) NewReader() engine.Reader { return nil }
+
 func (n nothing) Put(_, _ []byte) error { return n.put() }
+
+var fillRandomly = Workload{Name: "fillrandom", Threads: 1}
 
 func newTestClients(db engine.DB, n int, threads int) []*client {
 	c := Config{N: n, KeyBytes: 16, ValueBytes: 100}
@@ -44,7 +48,7 @@ func TestClientAllocatesNothing(t *testing.T) {
 func TestClientsShareOperations(t *testing.T) {
 	var puts atomic.Int64
 	clients := newTestClients(nothing{put: func() error { puts.Add(1); return nil }}, 1000, 7)
-	if _, err := runClients(t.Context(), clients, 0, fillRandom); err != nil || puts.Load() != 1000 {
+	if _, err := runClients(t.Context(), clients, 0, kindOf(fillRandomly)); err != nil || puts.Load() != 1000 {
 		t.Errorf("%d puts, %v, want 1000", puts.Load(), err)
 	}
 
@@ -55,7 +59,7 @@ func TestClientsShareOperations(t *testing.T) {
 		}
 		return nil
 	}}, 1<<40, 4)
-	if _, err := runClients(t.Context(), clients, 0, fillRandom); !errors.Is(err, broken) {
+	if _, err := runClients(t.Context(), clients, 0, kindOf(fillRandomly)); !errors.Is(err, broken) {
 		t.Errorf("error %v, want %v", err, broken)
 	}
 }
@@ -64,12 +68,12 @@ func TestClientsShareOperations(t *testing.T) {
 // context. It hangs otherwise.
 func TestClientsEndEarly(t *testing.T) {
 	idle := nothing{put: func() error { return nil }}
-	if _, err := runClients(t.Context(), newTestClients(idle, 1<<40, 2), time.Millisecond, fillRandom); err != nil {
+	if _, err := runClients(t.Context(), newTestClients(idle, 1<<40, 2), time.Millisecond, kindOf(fillRandomly)); err != nil {
 		t.Errorf("time limit: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := runClients(ctx, newTestClients(idle, 1<<40, 2), 0, fillRandom); !errors.Is(err, context.Canceled) {
+	if _, err := runClients(ctx, newTestClients(idle, 1<<40, 2), 0, kindOf(fillRandomly)); !errors.Is(err, context.Canceled) {
 		t.Errorf("context: error %v", err)
 	}
 }

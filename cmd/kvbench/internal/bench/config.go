@@ -15,26 +15,35 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Config is what a run is made of. Its JSON form is part of a Report.
+// Config is what a run is made of.
 type Config struct {
-	Engines    []string      `json:"engines"`
-	Workloads  []Workload    `json:"workloads"`
-	N          int           `json:"n"` // keys in a loaded store
-	KeyBytes   int           `json:"key_bytes"`
-	ValueBytes int           `json:"value_bytes"`
-	Sync       bool          `json:"sync"` // every write is synced, not only fillsync's
-	SeekNexts  int           `json:"seek_nexts"`
-	Memory     int64         `json:"memory_bytes"` // for each engine
-	Reps       int           `json:"reps"`
-	Seed       uint64        `json:"seed"`
-	Duration   time.Duration `json:"duration_ns"` // a workload ends after this, 0 = only when it is done
-	Dir        string        `json:"-"`           // where a directory is made and removed
+	Engines    []string
+	Workloads  []Workload
+	N          int // keys in a loaded store
+	KeyBytes   int
+	ValueBytes int
+	Sync       bool // every write is synced, not only fillsync's
+	SeekNexts  int
+	Memory     int64 // for each engine
+	Reps       int
+	Seed       uint64
+	Duration   time.Duration // a workload ends after this, 0 = only when it is done
+	Warmup     time.Duration // of workloads that can be done for a while before they are timed
+	Rate       float64       // operations a second that all clients together begin, 0 = as fast as they can
+	Opens      bool          // measure how long stores take to open; needs Child
 
-	PebbleBloom    bool   `json:"pebble_bloom"`
-	PebbleMemTable uint64 `json:"pebble_memtable_bytes"` // 0 = Pebble's default
+	BatchEntries int          // of fillbatch
+	Distribution Distribution // of YCSB's workloads
 
-	CPUProfile string    `json:"-"` // see profilePath
-	Progress   io.Writer `json:"-"` // a terminal, or nil
+	Dir       string // where a directory is made and removed
+	RedisAddr string // of the engine redis
+
+	PebbleBloom    bool
+	PebbleMemTable uint64 // bytes, 0 = Pebble's default
+
+	CPUProfile string    // see profilePath
+	Progress   io.Writer // a terminal, or nil
+	Child      []string  // the command that runs RunChild
 }
 
 // A ConfigError says which part of a Config does not make a run.
@@ -46,23 +55,21 @@ func refuse(format string, args ...any) error {
 	return &ConfigError{fmt.Sprintf(format, args...)}
 }
 
-// EngineNames are the engines that have a synced write too.
-var EngineNames = []string{"faultline", "pebble"}
-
 const (
 	baselineEngine = "pebble" // what ratios are to
 
 	maxThreads     = 1024
+	maxRate        = 1e9
 	minMemoryBytes = 16 << 20
 )
 
 func (c *Config) check() error {
 	if len(c.Engines) == 0 {
-		return refuse("no engine: have %s", strings.Join(EngineNames, ", "))
+		return refuse("no engine: have %s", strings.Join(engine.Names, ", "))
 	}
 	for i, name := range c.Engines {
-		if !slices.Contains(EngineNames, name) {
-			return refuse("unknown engine %q: have %s", name, strings.Join(EngineNames, ", "))
+		if !slices.Contains(engine.Names, name) {
+			return refuse("unknown engine %q: have %s", name, strings.Join(engine.Names, ", "))
 		}
 		if slices.Contains(c.Engines[:i], name) {
 			return refuse("engine %s is named twice", name)
@@ -91,8 +98,16 @@ func (c *Config) check() error {
 			humanize.IBytes(minMemoryBytes))
 	case c.Reps < 1:
 		return refuse("reps is %d: want at least 1", c.Reps)
-	case c.Duration < 0:
-		return refuse("duration is %v: want none or more", c.Duration)
+	case c.Duration < 0 || c.Warmup < 0:
+		return refuse("duration is %v and warm-up %v: want none or more", c.Duration, c.Warmup)
+	case c.Rate < 0 || c.Rate > maxRate:
+		return refuse("rate is %v: want 0 to %v", c.Rate, float64(maxRate))
+	case c.BatchEntries < 1:
+		return refuse("batch is %d: want at least 1", c.BatchEntries)
+	case c.Distribution != OwnDistribution && !slices.Contains(Distributions, c.Distribution):
+		return refuse("distribution is %q: want one of %v", c.Distribution, Distributions)
+	case slices.Contains(c.Engines, "redis") && c.RedisAddr == "":
+		return refuse("engine redis has no address: want one of a server that is empty")
 	}
 	if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
 		return refuse("dir is %q: want a directory that is there", c.Dir)
@@ -105,18 +120,20 @@ func (c *Config) check() error {
 	return nil
 }
 
-// keySpaceOf is the keys that w writes or reads: n, or, where a synced fill does
-// more operations than that, as many as it does.
+// keySpaceOf is the keys that w writes or reads: n, or as many as it does operations,
+// where a fill does more or a workload adds records.
 func (c *Config) keySpaceOf(w Workload) keys.Space {
 	n := c.N
-	if kindOf(w).fresh {
+	if k := kindOf(w); k.fresh {
 		n = max(n, opsOf(w, c))
+	} else if k.insertPercent > 0 {
+		n += 2 * opsOf(w, c) // those of the warm-up, too
 	}
 	return keys.Space{N: uint64(n), Bytes: c.KeyBytes}
 }
 
-func (c *Config) engine(name string) engine.Engine {
-	return engine.New(name, engine.Setup{
-		MemoryBytes: c.Memory, PebbleMemTable: c.PebbleMemTable, PebbleBloom: c.PebbleBloom,
-	})
+func (c *Config) setup() engine.Setup {
+	return engine.Setup{
+		MemoryBytes: c.Memory, PebbleMemTable: c.PebbleMemTable, PebbleBloom: c.PebbleBloom, RedisAddr: c.RedisAddr,
+	}
 }

@@ -9,16 +9,15 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/figure"
-	"faultline/cmd/kvbench/internal/keys"
 	"faultline/cmd/kvbench/internal/meter"
 	"faultline/cmd/kvbench/internal/progress"
 	"faultline/cmd/kvbench/internal/result"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // measure runs a job on an open store, settles what it wrote, and checks that
@@ -28,100 +27,106 @@ func (r *run) measure(ctx context.Context, db engine.DB, j job) (result.Phase, e
 	if err := quiesce(r.dir); err != nil {
 		return result.Phase{}, err
 	}
+	if err := r.warmUp(ctx, clients, j); err != nil {
+		return result.Phase{}, err
+	}
 	stopProfile, err := r.profile(j)
 	if err != nil {
 		return result.Phase{}, err
 	}
-	stopProgress := progress.Watch(r.Progress, j.String(), int64(opsOf(j.Workload, &r.Config)), published(clients))
+	stopProgress := progress.Watch(r.Progress, j.String(), int64(opsOf(j.Workload, &r.Config)), published(foreground(clients, j)))
 	var elapsed time.Duration
-	usage, err := r.used(func() (err error) {
-		elapsed, err = runClients(ctx, clients, r.Duration, kindOf(j.Workload).run)
-		return err
-	})
-	stopProgress()
-	if err := errors.Join(err, stopProfile()); err != nil {
+	stopSeries, err := r.watch(clients, db)
+	if err != nil {
 		return result.Phase{}, err
 	}
-	p := sumUp(clients)
-	p.Workload, p.Engine, p.Rep, p.Place = j.Workload, j.engine, j.rep, j.place
-	p.Seconds, p.Run = elapsed.Seconds(), usage
+	usage, err := r.used(db, func() (err error) {
+		elapsed, err = runClients(ctx, clients, r.Duration, kindOf(j.Workload))
+		return err
+	})
+	series, seriesErr := stopSeries()
+	stopProgress()
+	if err := errors.Join(err, seriesErr, stopProfile()); err != nil {
+		return result.Phase{}, err
+	}
+	p := r.sumUp(clients, j)
+	p.Seconds, p.Run, p.Series = elapsed.Seconds(), usage, series
 	if kindOf(j.Workload).writes {
-		p.Settle, err = r.used(func() error { return db.Settle(ctx) })
+		p.Settle, err = r.used(db, func() error { return db.Settle(ctx) })
 		if err != nil {
 			return result.Phase{}, fmt.Errorf("settle: %w", err)
 		}
 	}
-	return p, r.verify(ctx, db, j, &p)
+	return p, r.verify(ctx, db, j, clients, &p)
 }
 
-func (r *run) newClients(db engine.DB, j job) []*client {
-	space := r.keySpaceOf(j.Workload)
-	seed := r.Seed + uint64(j.rep) // other draws each repetition, the same for each engine
-	stop, ops := new(atomic.Bool), opsOf(j.Workload, &r.Config)
-	clients := make([]*client, j.Threads)
-	for i := range clients {
-		share := ops / j.Threads
-		if i < ops%j.Threads {
-			share++
-		}
-		clients[i] = &client{
-			db: db, index: i, clients: j.Threads, ops: share, nexts: r.SeekNexts,
-			seed:  seed,
-			space: space, key: make([]byte, space.Bytes),
-			values:  values{buf: r.values, bytes: r.ValueBytes, at: i * len(r.values) / j.Threads},
-			draw:    keys.NewDraw(uint64(r.N), seed+keys.Mix(uint64(i))),
-			stop:    stop,
-			latency: figure.NewHistogram(),
-		}
+// warmUp has the clients do for a while what they will be timed at, where that
+// changes nothing that matters: pools, caches and the branches of the processor are
+// warm then, for every engine.
+func (r *run) warmUp(ctx context.Context, clients []*client, j job) error {
+	if r.Warmup == 0 || !kindOf(j.Workload).warms {
+		return nil
 	}
-	return clients
-}
-
-// runClients runs all clients at once and returns the time from the start of
-// the first to the end of the last. When ctx ends, they do.
-func runClients(ctx context.Context, clients []*client, limit time.Duration, run func(*client) error) (time.Duration, error) {
-	unwatch := context.AfterFunc(ctx, func() { clients[0].stop.Store(true) })
-	defer unwatch()
-
-	var ready, ended sync.WaitGroup
-	begin := make(chan struct{})
-	errs := make([]error, len(clients)+1)
-	epoch := new(time.Time)
-	for i, c := range clients {
-		ready.Add(1)
-		ended.Go(func() {
-			ready.Done()
-			<-begin
-			c.epoch, c.deadline = *epoch, deadlineAfter(limit)
-			if errs[i] = run(c); errs[i] != nil {
-				c.stop.Store(true)
-			}
-			c.publish()
-		})
-	}
-	ready.Wait()
-	*epoch = time.Now()
-	close(begin)
-	ended.Wait()
-	elapsed := time.Since(*epoch)
-	errs[len(clients)] = ctx.Err()
-	return elapsed, errors.Join(errs...)
-}
-
-func sumUp(clients []*client) (p result.Phase) {
-	all := figure.NewHistogram()
+	_, err := runClients(ctx, clients, r.Warmup, kindOf(j.Workload))
+	clients[0].stop.Store(false) // which all share; the one beside was stopped
 	for _, c := range clients {
-		p.Ops += c.done
-		p.Found += c.found
-		p.Entries += c.entries
-		all.Merge(c.latency)
+		c.forget()
+	}
+	if err != nil {
+		return fmt.Errorf("warm up: %w", err)
+	}
+	return nil
+}
+
+// foreground are the clients whose operations are counted.
+func foreground(clients []*client, j job) []*client { return clients[:j.Threads] }
+
+// sumUp adds up what clients have done. The operations are those of the foreground.
+func (r *run) sumUp(clients []*client, j job) result.Phase {
+	k := kindOf(j.Workload)
+	p := result.Phase{Workload: j.Workload, Engine: j.engine, Rep: j.rep, Place: j.place, Rate: r.Rate}
+	entryBytes := int64(r.KeyBytes + r.ValueBytes)
+	all, parts := figure.NewHistogram(), make([]*hdrhistogram.Histogram, len(k.parts))
+	for i := range parts {
+		parts[i] = figure.NewHistogram()
+	}
+	for i, c := range clients {
+		p.PutBytes += int64(c.puts) * entryBytes
+		p.GotBytes += int64(c.found+c.entries) * entryBytes
+		if i < j.Threads {
+			p.Ops += c.done * c.per
+			p.Found += c.found
+			p.Entries += c.entries
+		}
+		for part, h := range c.latency {
+			if i < j.Threads {
+				all.Merge(h)
+			}
+			if len(parts) > 0 {
+				parts[part].Merge(h)
+			}
+		}
 	}
 	p.Latency = figure.LatencyOf(all)
+	if len(parts) > 1 {
+		for i, h := range parts {
+			p.Parts = append(p.Parts, result.Part{Kind: k.parts[i].name, Ops: int(h.TotalCount()), Latency: figure.LatencyOf(h)})
+		}
+	}
 	return p
 }
 
-// used calls f and returns what the process and the machine used meanwhile.
-func (r *run) used(f func() error) (figure.Usage, error) {
+// used calls f and returns what the process, and that of a store elsewhere, used
+// meanwhile.
+func (r *run) used(db engine.DB, f func() error) (figure.Usage, error) {
+	elsewhere := func() (time.Duration, error) { return 0, nil }
+	if timer, ok := db.(engine.CPUTimer); ok {
+		elsewhere = timer.CPUTime
+	}
+	there, err := elsewhere()
+	if err != nil {
+		return figure.Usage{}, err
+	}
 	before, err := r.meter.Read()
 	if err != nil {
 		return figure.Usage{}, err
@@ -130,34 +135,18 @@ func (r *run) used(f func() error) (figure.Usage, error) {
 		return figure.Usage{}, err
 	}
 	after, err := r.meter.Read()
-	return meter.Between(before, after), err
-}
-
-// verify checks what the clients saw and left: figures of a store that lost
-// something are worth nothing.
-func (r *run) verify(ctx context.Context, db engine.DB, j job, p *result.Phase) error {
-	k, all := kindOf(j.Workload), opsOf(j.Workload, &r.Config)
-	switch {
-	case r.Duration == 0 && p.Ops != all:
-		return fmt.Errorf("did %d operations, want %d", p.Ops, all)
-	case k.finds && p.Found != p.Ops:
-		return fmt.Errorf("found %d of %d keys, all of which are there", p.Found, p.Ops)
-	case k.writes:
-		want := r.N
-		if k.fresh {
-			want = p.Ops
-		}
-		var err error
-		if p.Stored, err = count(ctx, db); err == nil && p.Stored != want {
-			err = fmt.Errorf("store has %d entries, want %d", p.Stored, want)
-		}
-		return err
+	if err != nil {
+		return figure.Usage{}, err
 	}
-	return nil
+	usage := meter.Between(before, after)
+	thereAfter, err := elsewhere()
+	usage.CPUSeconds += (thereAfter - there).Seconds()
+	return usage, err
 }
 
 // quiesce lets nothing of what came before run on into the next measurement:
-// dirty pages of another store's files, or garbage of its memory.
+// dirty pages of another store's files, or garbage of its memory. A pool that the
+// runtime keeps is empty only after the second collection.
 func quiesce(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -167,6 +156,7 @@ func quiesce(dir string) error {
 	if err := syncfs(f); err != nil {
 		return fmt.Errorf("syncfs %s: %w", dir, err)
 	}
+	runtime.GC()
 	runtime.GC()
 	return nil
 }

@@ -13,24 +13,25 @@ import (
 )
 
 // newResults returns what is known before the first phase.
-func newResults(c Config, dir string) (*result.Run, error) {
-	m, err := figure.NewMachine(dir)
+func (r *run) newResults() (*result.Run, error) {
+	c := &r.Config
+	m, err := figure.NewMachine(r.dir)
 	if err != nil {
 		return nil, err
 	}
-	r := &result.Run{
+	results := &result.Run{
 		Format: result.Format, Time: time.Now().UTC(), Command: os.Args[1:], Machine: m,
 		Setup: result.Setup{
 			Keys: int64(c.N), KeyBytes: c.KeyBytes, ValueBytes: c.ValueBytes, MemoryBytes: c.Memory,
 			Sync: c.Sync, Duration: c.Duration, Reps: c.Reps, Seed: c.Seed, Baseline: baselineEngine,
 		},
-		Notes: notes(&c),
+		Notes: notes(c),
 	}
 	for _, name := range c.Engines {
-		e := c.engine(name)
-		r.Engines = append(r.Engines, result.Engine{Name: name, Version: e.Version(), Settings: e.Settings()})
+		e := r.stores[name]
+		results.Engines = append(results.Engines, result.Engine{Name: name, Version: e.Version(), Settings: e.Settings()})
 	}
-	return r, nil
+	return results, nil
 }
 
 // notes says what the workloads do, and how they are timed.
@@ -47,12 +48,35 @@ func notes(c *Config) []string {
 	if c.Duration > 0 {
 		limit = fmt.Sprintf(", or as many as it does in %v", c.Duration)
 	}
-	return []string{
+	lines := []string{
 		"Writes are " + synced + "; values compress to half. The engine that goes first alternates.",
 		"Operations of all threads together: " + strings.Join(ops, ", ") + limit + ".",
-		"fill* write each key once into an empty store; the others run on a store loaded with all keys in random order, " +
-			"settled, opened again and read once. overwrite, readrandom and seekrandom draw keys with replacement. " +
-			fmt.Sprintf("seekrandom makes an iterator, seeks and reads %d entries. An operation of readseq is an entry.", c.SeekNexts),
-		"A latency includes making the key and one read of the clock; every operation is timed, of readseq one entry in 32.",
+		"fill* and ycsbload write each key once into an empty store; the others run on a store loaded with all keys in random order, " +
+			"settled, opened again and read once" + warmed(c) + ". Keys are drawn with replacement, of readzipf as YCSB's zipfian. " +
+			fmt.Sprintf("seekrandom makes an iterator, seeks and reads %d entries; fillbatch writes %d keys a batch, its latency is that of a batch. ", c.SeekNexts, c.BatchEntries) +
+			"An operation of readseq and readreverse is an entry; readmissing looks for a key that is there with a dot behind it; " +
+			"those of readwhilewriting are the readers', with one more client that overwrites.",
+		"YCSB: A 50 % update, B 5 % update, C reads, D 5 % insert and reads of the latest, E 5 % insert and scans of 1 to 100 entries, F 50 % read-modify-write; " +
+			"an update writes the whole value. " + distributed(c),
+		fmt.Sprintf("A latency includes making the key and one read of the clock. Every operation is timed, but of the workloads that only get one in %d, and of scans one entry in %d.", everyGet, everyStep),
 	}
+	if c.Rate > 0 {
+		lines = append(lines, fmt.Sprintf("Open loop: clients begin %s operations a second together, scans and batches aside; a latency is from the time at which the operation was due, "+
+			"so what waits behind a stall counts as late. Clients that wait for the next one use the processor.", humanize.Commaf(c.Rate)))
+	}
+	return lines
+}
+
+func warmed(c *Config) string {
+	if c.Warmup == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", then used for %v before the clock starts where that changes nothing", c.Warmup)
+}
+
+func distributed(c *Config) string {
+	if c.Distribution == OwnDistribution {
+		return "Records are chosen as zipfian (scrambled, 0.99), of D the latest."
+	}
+	return "Records are chosen as " + string(c.Distribution) + " in all of them."
 }

@@ -52,18 +52,16 @@ func TestOps(t *testing.T) {
 		want       map[string]int
 	}{
 		{1_000_000, 1, map[string]int{
-			"fillseq": 1_000_000, "fillrandom": 1_000_000, "fillsync": 10_000, "overwrite": 1_000_000,
-			"readrandom": 1_000_000, "readseq": 1_000_000, "seekrandom": 100_000,
+			"fillseq": 1_000_000, "fillbatch": 999_999, "fillsync": 10_000, "readseq": 1_000_000, "seekrandom": 100_000, "ycsba": 1_000_000, "ycsbe": 100_000,
 		}},
-		{500, 4, map[string]int{
-			"fillseq": 500, "fillrandom": 500, "fillsync": 4000, "overwrite": 500,
-			"readrandom": 500, "readseq": 2000, "seekrandom": 1000,
-		}},
+		{1500, 4, map[string]int{"fillseq": 1500, "fillbatch": 1500, "fillsync": 4000, "readseq": 6000, "seekrandom": 1000}},
+		{500, 4, map[string]int{"fillseq": 500, "fillbatch": 498, "fillsync": 2000, "readseq": 2000, "seekrandom": 500}},
+		{1, 1, map[string]int{"fillseq": 1, "fillbatch": 3, "fillsync": 1, "readseq": 1, "seekrandom": 1}},
 	} {
-		c := Config{N: test.n}
-		for _, name := range WorkloadNames() {
-			if got := opsOf(Workload{Name: name, Threads: test.threads}, &c); got != test.want[name] {
-				t.Errorf("%s@%d of %d keys: %d operations, want %d", name, test.threads, test.n, got, test.want[name])
+		c := Config{N: test.n, BatchEntries: 3}
+		for name, want := range test.want {
+			if got := opsOf(Workload{Name: name, Threads: test.threads}, &c); got != want {
+				t.Errorf("%s@%d of %d keys: %d operations, want %d", name, test.threads, test.n, got, want)
 			}
 		}
 	}

@@ -2,8 +2,7 @@
 // them: Faultline, Pebble, bbolt, LMDB (build tag lmdb), and servers that speak the
 // protocol of Redis; beside them a bare log, which bounds what a store can do.
 //
-// What an engine cannot do returns an error that wraps errors.ErrUnsupported and
-// says why. Nothing is done in its place.
+// What an engine cannot do returns a CannotError. Nothing is done in its place.
 package engine
 
 import (
@@ -147,8 +146,13 @@ type Iterator interface {
 	Close() error
 }
 
-// cannot returns an error that says what an engine cannot do.
-func cannot(what string) error { return fmt.Errorf("%s: %w", what, errors.ErrUnsupported) }
+// A CannotError says what an engine cannot do. It wraps errors.ErrUnsupported.
+type CannotError struct{ Why string }
+
+func (e *CannotError) Error() string { return e.Why }
+func (e *CannotError) Unwrap() error { return errors.ErrUnsupported }
+
+func cannot(why string) error { return &CannotError{why} }
 
 // cacheLineBytes is the distance at which a value is read.
 const cacheLineBytes = 64

@@ -5,51 +5,63 @@ import "math"
 // ZipfTheta is how uneven YCSB's draws are.
 const ZipfTheta = 0.99
 
-// A Zipf is a source of numbers below n of which few come often, as YCSB's
-// scrambled Zipfian: number of rank r comes 1/r^ZipfTheta as often as the first,
-// and the ranks are spread over all numbers.
+// A ranks is a source of numbers below n of which number r comes 1/(r+1)^ZipfTheta as
+// often as number 0.
 //
 // The method is that of Gray and others (Quickly generating billion-record
 // synthetic databases, 1994).
-type Zipf struct {
-	ranks            Permutation // rank to number
-	chance           Draw        // below 1<<53
-	n                float64
-	zeta, alpha, eta float64
+type ranks struct {
+	chance    Draw // below 1<<53
+	n         uint64
+	zeta, eta float64
 }
 
-// chanceBits is what a float64 holds exactly.
-const chanceBits = 53
+const (
+	// chanceBits is what a float64 holds exactly.
+	chanceBits = 53
+
+	alpha = 1 / (1 - ZipfTheta)
+)
+
+// zetaOf2 is zetaOf(2).
+var zetaOf2 = 1 + math.Pow(0.5, ZipfTheta)
+
+func newRanks(n, seed uint64) ranks {
+	r := ranks{chance: NewDraw(1<<chanceBits, seed), n: n, zeta: zetaOf(n)}
+	r.fit()
+	return r
+}
+
+// fit sets what follows from n and zeta.
+func (r *ranks) fit() { r.eta = (1 - math.Pow(2/float64(r.n), 1-ZipfTheta)) / (1 - zetaOf2/r.zeta) }
+
+func (r *ranks) next() uint64 {
+	u := float64(r.chance.Next()) / (1 << chanceBits)
+	uz := u * r.zeta
+	switch {
+	case uz < 1:
+		return 0
+	case uz < zetaOf2:
+		return min(1, r.n-1)
+	}
+	return min(uint64(float64(r.n)*math.Pow(r.eta*u-r.eta+1, alpha)), r.n-1)
+}
+
+// A Zipf is a source of numbers below n of which few come often: the ranks are
+// spread over all numbers, and no two share one.
+type Zipf struct {
+	places Permutation // of the ranks
+	ranks  ranks
+}
 
 // NewZipf returns a source of numbers below n. Sources that share ranksSeed
 // have the same favourites.
 func NewZipf(n, ranksSeed, seed uint64) Zipf {
-	zeta := zetaOf(n)
-	return Zipf{
-		ranks:  NewPermutation(n, ranksSeed),
-		chance: NewDraw(1<<chanceBits, seed),
-		n:      float64(n),
-		zeta:   zeta,
-		alpha:  1 / (1 - ZipfTheta),
-		eta:    (1 - math.Pow(2/float64(n), 1-ZipfTheta)) / (1 - zetaOf(2)/zeta),
-	}
+	return Zipf{places: NewPermutation(n, ranksSeed), ranks: newRanks(n, seed)}
 }
 
 // Next returns the next number.
-func (z *Zipf) Next() uint64 { return z.ranks.At(z.rank()) }
-
-func (z *Zipf) rank() uint64 {
-	u := float64(z.chance.Next()) / (1 << chanceBits)
-	uz := u * z.zeta
-	switch {
-	case uz < 1:
-		return 0
-	case uz < 1+math.Pow(0.5, ZipfTheta):
-		return min(1, uint64(z.n)-1)
-	}
-	r := uint64(z.n * math.Pow(z.eta*u-z.eta+1, z.alpha))
-	return min(r, uint64(z.n)-1)
-}
+func (z *Zipf) Next() uint64 { return z.places.At(z.ranks.next()) }
 
 // zetaExact is up to where zetaOf adds term by term.
 const zetaExact = 1 << 16

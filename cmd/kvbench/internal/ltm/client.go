@@ -137,7 +137,7 @@ func (c *client) note(put bool, nanos int64) {
 	}
 	c.record(nanos)
 	if c.watch != nil {
-		c.watch.Record(put, nanos)
+		c.watch.Record(put, nanos, 1)
 	}
 }
 

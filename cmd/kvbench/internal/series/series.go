@@ -27,16 +27,16 @@ func NewRecorder() *Recorder {
 	return &Recorder{reads: h(), writes: h()}
 }
 
-// Record keeps the latency of a write or of a read.
-func (r *Recorder) Record(write bool, nanos int64) {
+// Record keeps the latency of a write or of a read, which stands for n operations.
+func (r *Recorder) Record(write bool, nanos, n int64) {
 	nanos = min(nanos, int64(figure.MaxLatency))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// The only error is a value out of range.
 	if write {
-		_ = r.writes.RecordValue(nanos)
+		_ = r.writes.RecordValues(nanos, n)
 	} else {
-		_ = r.reads.RecordValue(nanos)
+		_ = r.reads.RecordValues(nanos, n)
 	}
 }
 

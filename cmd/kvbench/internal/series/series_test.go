@@ -23,12 +23,12 @@ func TestSeries(t *testing.T) {
 		}
 	}
 	for i := range int64(100) {
-		clients[i%2].Record(i < 50, 1000+i)
+		clients[i%2].Record(i < 50, 1000+i, 1)
 	}
 	rounds = 12
 	end()
 	end() // a stall
-	clients[0].Record(true, 1_500_000_000)
+	clients[0].Record(true, 1_500_000_000, 1)
 	end()
 
 	s := c.Series()

@@ -1,0 +1,60 @@
+package bench
+
+import (
+	"time"
+
+	"faultline/cmd/kvbench/internal/engine"
+	"faultline/cmd/kvbench/internal/figure"
+	"faultline/cmd/kvbench/internal/series"
+)
+
+// watchEvery is the length of an interval of a series: a second is most of a short
+// phase.
+const watchEvery = 500 * time.Millisecond
+
+// fewest is how many intervals make a series that is worth a look.
+const fewest = 3
+
+// watch collects what clients do over time. What it returns ends that.
+func (r *run) watch(clients []*client, db engine.DB) (stop func() (figure.Series, error), err error) {
+	var recorders []*series.Recorder
+	for _, c := range clients {
+		c.watch = series.NewRecorder()
+		recorders = append(recorders, c.watch)
+	}
+	rounds := func() uint64 { return 0 }
+	if counter, ok := db.(engine.Counter); ok {
+		rounds = counter.Rounds
+	}
+	collector, err := series.NewCollector(recorders, rounds, r.meter.Read)
+	if err != nil {
+		return nil, err
+	}
+	quit, ended := make(chan struct{}), make(chan error)
+	go func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-quit:
+				ended <- collector.Collect() // what is left is part of an interval
+				return
+			case <-tick.C:
+				if err := collector.Collect(); err != nil {
+					<-quit
+					ended <- err
+					return
+				}
+			}
+		}
+	}()
+	return func() (figure.Series, error) {
+		close(quit)
+		err := <-ended
+		all := collector.Series()
+		if len(all) < fewest {
+			all = nil
+		}
+		return all, err
+	}, nil
+}
