@@ -101,6 +101,6 @@ type label struct {
 func (l label) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	style := p.X.Tick.Label
-	style.XAlign, style.YAlign = draw.XLeft, draw.YCenter
+	style.XAlign, style.YAlign = draw.XLeft, -0.35 // letters above the line alone are in the middle
 	c.FillText(style, vg.Point{X: x(l.at.X), Y: y(l.at.Y)}, l.text)
 }

@@ -39,6 +39,7 @@ type runView struct {
 	Prefix       string // of the names of its chapters
 	Chapters     []chapter
 	Summary      *grid
+	Ratios       *grid   // where there are more than two engines
 	More         []*grid // that have no plots
 	Missing      []string
 	Explanations []string
@@ -67,7 +68,7 @@ func newRunView(s Source) (*runView, error) {
 	}
 	openings := openingsOf(s.Run)
 	view := &runView{
-		Name: s.Name, Run: s.Run, Summary: summary(rows, s.Run.Setup.Baseline),
+		Name: s.Name, Run: s.Run, Summary: summary(rows, s.Run.Setup.Baseline), Ratios: ratios(s.Run, rows),
 		Missing: missing(s.Run, rows, openings), Explanations: explain(rows),
 	}
 	for _, g := range []*grid{memory(rows), checks(s.Run)} {

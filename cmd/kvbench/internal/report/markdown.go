@@ -33,7 +33,7 @@ func markdownOf(w io.Writer, r *result.Run) error {
 	}
 	openings := openingsOf(r)
 	grids := []*grid{summary(rows, r.Setup.Baseline)}
-	for _, g := range []*grid{parts(rows), written(rows), memory(rows), openTimes(openings), checks(r)} {
+	for _, g := range []*grid{ratios(r, rows), parts(rows), written(rows), memory(rows), openTimes(openings), checks(r)} {
 		if len(g.Lines) > 0 {
 			grids = append(grids, g)
 		}

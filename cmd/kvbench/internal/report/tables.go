@@ -83,6 +83,34 @@ func latencies(rows []row) *grid {
 	return g
 }
 
+// ratios compares the first engine with each of the others; it is empty where
+// summary says all.
+func ratios(r *result.Run, rows []row) *grid {
+	if len(r.Engines) == 0 {
+		return newGrid(1)
+	}
+	first := r.Engines[0].Name
+	head := []string{"workload", first + ", ops/s"}
+	for _, e := range r.Engines[1:] {
+		head = append(head, "x "+e.Name)
+	}
+	g := newGrid(1, head...)
+	if len(r.Engines) < 3 {
+		return g
+	}
+	for _, group := range byWorkload(rows) {
+		if group[0].engine != first || group[0].empty() {
+			continue
+		}
+		cells := []string{group[0].Workload.String(), table.Rate(group[0].opsPerSecond.Median)}
+		for _, e := range r.Engines[1:] {
+			cells = append(cells, ratioText(ratioOver(group[0].phases, phasesOf(r, group[0].Workload, e.Name))))
+		}
+		g.add(cells...)
+	}
+	return g
+}
+
 // parts are the latencies of workloads with operations of several kinds.
 func parts(rows []row) *grid {
 	g := newGrid(3, "workload", "engine", "operation", "p50", "p99", "p99.9")
