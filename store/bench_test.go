@@ -286,3 +286,26 @@ func BenchmarkCut(b *testing.B) {
 		b.ReportMetric(float64(m.PagesWritten), "pages")
 	}
 }
+
+// BenchmarkFill puts new keys into an empty store, in order and at random.
+func BenchmarkFill(b *testing.B) {
+	for _, order := range []string{"seq", "random"} {
+		b.Run(order, func(b *testing.B) {
+			db := open(b, b.TempDir(), &Options{MemoryBudget: 2 << 30})
+			keys := rand.New(rand.NewPCG(1, 2)).Perm(benchKeys)
+			value := make([]byte, 100)
+			var key []byte
+			b.ResetTimer()
+			for i := range b.N {
+				k := i % benchKeys
+				if order == "random" {
+					k = keys[k]
+				}
+				key = benchKey(key, k)
+				if err := db.Put(key, value, Async); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

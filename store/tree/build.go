@@ -20,12 +20,13 @@ type entry struct {
 type run struct {
 	level   int
 	child0  pagemeta.PageID
+	most    int // the longest prefix of a node, if keys are expected that share less
 	entries []entry
 	bytes   []byte
 }
 
 func (r *run) reset(level int, child0 pagemeta.PageID) {
-	r.level, r.child0 = level, child0
+	r.level, r.child0, r.most = level, child0, MaxKeyBytes
 	r.entries, r.bytes = r.entries[:0], r.bytes[:0]
 }
 
@@ -166,17 +167,15 @@ type part struct{ from, to int }
 // cut divides a run that does not fit one node. Of the ways to make two parts it
 // takes the most even one; where there is none (a large entry in the middle) it
 // fills nodes from the left, which gives three at most, and maxParts if changes
-// beside a leaf came in. With tail, the run is the end of the tree and grows there:
-// the left part stays full.
-func (r *run) cut(tail bool) []part {
+// beside a leaf came in. If grows is not 0, keys arrive in order at that place: what is
+// before it stays full.
+func (r *run) cut(grows int) []part {
 	n, lift := len(r.entries), 0
 	if r.level > 0 {
 		lift = 1
 	}
-	if tail {
-		if at := n - 1 - lift; at > 0 && r.fits(r.entries[:at]) {
-			return []part{{0, at}, {at + lift, n}}
-		}
+	if at := grows - lift; at > 0 && grows < n && r.fits(r.entries[:at]) && r.fits(r.entries[grows:]) {
+		return []part{{0, at}, {grows, n}}
 	}
 	middle := r.middle()
 	for d := 0; d < n; d++ {
@@ -241,7 +240,7 @@ func (r *run) separator(p part) []byte {
 // lay writes the node of part p into n, whole.
 func (r *run) lay(n *node, p part) {
 	entries := r.entries[p.from:p.to]
-	prefix := prefixOf(entries)
+	prefix := min(prefixOf(entries), r.most)
 	clear(n[:])
 	kind := byte(KindLeaf)
 	if r.level > 0 {

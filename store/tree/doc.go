@@ -5,7 +5,7 @@
 //	build.go   nodes taken apart and laid out anew
 //	tree.go    get, put, delete
 //	change.go  how several pages change at once
-//	split.go   merge.go   the two structure changes
+//	split.go   merge.go   the two structure changes; append.go
 //	value.go   where a long value is
 //	long.go    put and delete of long values
 //	deleterange.go   dropleaves.go   delete of many keys at once

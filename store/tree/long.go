@@ -36,12 +36,17 @@ func (t *Tree) takeLeaf(c *change, leaf pagemeta.PageID) (v uint64, s step) {
 	if s != done {
 		return 0, s
 	}
+	return v, c.takeCopied(leaf)
+}
+
+// takeCopied is takeLeaf of a leaf that c has a copy of.
+func (c *change) takeCopied(leaf pagemeta.PageID) step {
 	r := &c.runs[0]
 	r.reset(0, 0)
 	if !r.take(&c.copied) || !r.ascends() {
-		return 0, step{kind: damaged, page: leaf}
+		return step{kind: damaged, page: leaf}
 	}
-	return v, done
+	return done
 }
 
 // give gives the pages of e back, if it is a long value. It returns false if e is

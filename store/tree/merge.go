@@ -138,7 +138,7 @@ func (t *Tree) planJoin(c *change, p *pair, level int) (sparse bool) {
 // the new separator stays as it is.
 func (t *Tree) planBalance(c *change, p *pair, level int) step {
 	r, up := &c.runs[level], &c.runs[level+1]
-	parts := r.cut(false)
+	parts := r.cut(0)
 	if len(parts) != 2 {
 		return done
 	}

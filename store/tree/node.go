@@ -276,6 +276,43 @@ func (n *node) childFor(key []byte) (index int, id pagemeta.PageID, ok bool) {
 	return at, id, ok
 }
 
+// takesChild tells whether key can be put at place at of an inner node as it is laid out:
+// there is room, and it comes between its neighbours.
+func (n *node) takesChild(at int, key []byte) bool {
+	if !n.sane() || n.heap() > nodeBytes-n.prefixBytes() || !bytes.HasPrefix(key, n.prefix()) {
+		return false
+	}
+	suffix := key[n.prefixBytes():]
+	if n.free() < slotBytes+innerCellBytes+len(suffix) {
+		return false
+	}
+	for i := max(at-1, 0); i < min(at+1, n.count()); i++ {
+		other, ok := n.suffix(i, innerCellBytes)
+		if c := bytes.Compare(other, suffix); !ok || i < at && c >= 0 || i >= at && c <= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// insertChild puts child right of key at place at of an inner node that takes it.
+func (n *node) insertChild(at int, key []byte, child pagemeta.PageID) {
+	suffix := key[n.prefixBytes():]
+	cell := n.heap() - innerCellBytes - len(suffix)
+	le.PutUint32(n[cell:], uint32(child))
+	copy(n[cell+innerCellBytes:], suffix)
+	n.setHeap(cell)
+	n.openSlot(at)
+	n.setSlot(at, headOf(suffix), cell, len(suffix))
+}
+
+// openSlot moves the slots from at on up by one.
+func (n *node) openSlot(at int) {
+	from, count := slotsAt+slotBytes*at, n.count()
+	copy(n[from+slotBytes:slotsAt+slotBytes*(count+1)], n[from:slotsAt+slotBytes*count])
+	n.setCount(count + 1)
+}
+
 // value returns the value of slot i of a leaf, or the Ref of a long one, and before it
 // when the key expires if it does.
 func (n *node) value(i int) ([]byte, bool) {
@@ -389,10 +426,7 @@ func (n *node) put(key, value []byte, flags int) (f fit, was uint64) {
 	if n.free() < slotBytes+need {
 		return full, 0
 	}
-	count := n.count()
-	from := slotsAt + slotBytes*at
-	copy(n[from+slotBytes:slotsAt+slotBytes*(count+1)], n[from:slotsAt+slotBytes*count])
-	n.setCount(count + 1)
+	n.openSlot(at)
 	n.setSlot(at, headOf(suffix), n.pushCell(suffix, value), len(suffix)|flags)
 	return inserted, 0
 }

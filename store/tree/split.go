@@ -16,14 +16,27 @@ func (t *Tree) putAnew(op *Op, key, value []byte, flags int) (existed bool, err 
 	return t.putEntry(op, entry{key: key, value: value, flags: flags}, nil)
 }
 
-// putEntry puts e into its leaf, laid out anew; takes are pages that are in use then.
+// putEntry puts e into its leaf, laid out anew, or into a new one behind it; takes are
+// pages that are in use then.
 func (t *Tree) putEntry(op *Op, e entry, takes []Extent) (existed bool, err error) {
-	_, err = t.layAnew(op, e.key, func(c *change) (at int, ok bool) {
+	err = t.restructure(op, func(c *change) step {
+		var tr trail
+		v, s := t.copyLeaf(c, e.key, &tr)
+		if s != done {
+			return s
+		}
 		c.takes = append(c.takes, takes...)
-		at, old, found := c.runs[0].put(e)
-		existed, op.Was = found, old.expiry()
-		c.count(e.key, old.replacedBy(found, e.flags))
-		return at, c.give(&old)
+		if shared, yes := c.copied.outgrown(&e, tr.tail); yes && !t.pages.Marked(tr.at(0).id) {
+			existed, op.Was = false, 0
+			return t.planAppend(c, &tr, v, e, shared)
+		}
+		_, s = t.planAnew(c, &tr, v, func(c *change) (at int, ok bool) {
+			at, old, found := c.runs[0].put(e)
+			existed, op.Was = found, old.expiry()
+			c.count(e.key, old.replacedBy(found, e.flags))
+			return at, c.give(&old)
+		})
+		return s
 	})
 	return existed, err
 }
@@ -42,23 +55,36 @@ func (t *Tree) settle(op *Op, key []byte) error {
 func (t *Tree) layAnew(op *Op, key []byte, do func(c *change) (at int, ok bool)) (sparse bool, err error) {
 	err = t.restructure(op, func(c *change) step {
 		var tr trail
-		if s := t.trailTo(key, &tr); s != done {
-			return s
+		v, s := t.copyLeaf(c, key, &tr)
+		if s == done {
+			sparse, s = t.planAnew(c, &tr, v, do)
 		}
-		leaf := tr.at(0).id
-		v, s := t.takeLeaf(c, leaf)
-		if s != done {
-			return s
-		}
-		in := t.takeIn(c, leaf)
-		at, ok := do(c)
-		if !in || !ok {
-			return step{kind: damaged, page: leaf}
-		}
-		sparse, s = t.planLeaf(c, &tr, v, at)
 		return s
 	})
 	return sparse, err
+}
+
+// copyLeaf finds the way to the leaf of key, and copies it.
+func (t *Tree) copyLeaf(c *change, key []byte, tr *trail) (v uint64, s step) {
+	if s := t.trailTo(key, tr); s != done {
+		return 0, s
+	}
+	return t.copyNode(c, tr.at(0).id)
+}
+
+// planAnew is what layAnew does with the leaf of tr, of which c has a copy that had
+// version v.
+func (t *Tree) planAnew(c *change, tr *trail, v uint64, do func(c *change) (at int, ok bool)) (sparse bool, s step) {
+	leaf := tr.at(0).id
+	if s := c.takeCopied(leaf); s != done {
+		return false, s
+	}
+	in := t.takeIn(c, leaf)
+	at, ok := do(c)
+	if !in || !ok {
+		return false, step{kind: damaged, page: leaf}
+	}
+	return t.planLeaf(c, tr, v, at)
 }
 
 // planLeaf lays the run of level 0 out anew, in the leaf of tr, which had version v. A key
@@ -66,16 +92,16 @@ func (t *Tree) layAnew(op *Op, key []byte, do func(c *change) (at int, ok bool))
 func (t *Tree) planLeaf(c *change, tr *trail, v uint64, at int) (sparse bool, s step) {
 	r, leaf := &c.runs[0], tr.at(0).id
 	if !r.fits(r.entries) {
-		return false, t.planSplit(c, tr, v, tr.tail && at == len(r.entries)-1)
+		return false, t.planSplit(c, tr, v, c.growsAt(at, tr.tail), nil)
 	}
 	image := c.rewrite(leaf, v)
 	r.lay(image, part{0, len(r.entries)})
 	return leaf != Root && image.sparse(), done
 }
 
-// planSplit splits the run of level 0, and of as many levels above as need it.
-// v is the version of the leaf.
-func (t *Tree) planSplit(c *change, tr *trail, v uint64, tail bool) step {
+// planSplit splits the run of level 0, and of as many levels above as need it. v is the
+// version of the leaf. grows is as of cut; the first part may be kept, a leaf as it is.
+func (t *Tree) planSplit(c *change, tr *trail, v uint64, grows int, kept *node) step {
 	for level := 0; ; level++ {
 		r := &c.runs[level]
 		id := tr.at(level).id
@@ -88,7 +114,7 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, tail bool) step {
 			}
 			return c.write(to)
 		}
-		parts := r.cut(tail)
+		parts := r.cut(grows)
 		var ids [maxParts]pagemeta.PageID
 		if len(parts) > maxParts {
 			return step{kind: damaged, page: id}
@@ -102,7 +128,11 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, tail bool) step {
 					return step{kind: failed, err: err}
 				}
 			}
-			r.lay(write(ids[i]), p)
+			if image := write(ids[i]); i == 0 && level == 0 && kept != nil {
+				*image = *kept
+			} else {
+				r.lay(image, p)
+			}
 		}
 		up := &c.runs[level+1]
 		if id == Root {
@@ -114,11 +144,24 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, tail bool) step {
 		}
 		parent := tr.at(level + 1)
 		n := t.node(parent.id)
+		if len(parts) == 2 {
+			if key := r.separator(parts[1]); n.takesChild(parent.index, key) {
+				image := c.write(parent.id)
+				*image = *n
+				image.insertChild(parent.index, key, ids[1])
+				return done
+			}
+		}
 		up.reset(level+1, n.child0())
 		if !up.take(n) {
 			return step{kind: damaged, page: parent.id}
 		}
 		up.adopt(parent.index, r, parts, ids[:])
+		if grows > 0 && parent.index == n.count() {
+			grows = len(up.entries) - 1
+		} else {
+			grows = 0
+		}
 		if !up.ascends() {
 			return step{kind: damaged, page: parent.id}
 		}
