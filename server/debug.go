@@ -17,6 +17,8 @@ func cmdDebug(c *conn, args [][]byte) {
 		c.out.Error(errDebug)
 	case isWord(args[1], "sleep") && len(args) == 3:
 		c.sleep(args[2])
+	case isWord(args[1], "reload") && len(args) == 2 && !c.srv.Ready():
+		c.out.Error(errLoading)
 	case isWord(args[1], "reload") && len(args) == 2:
 		cmdSave(c, args[1:])
 	case isWord(args[1], "set-active-expire") && len(args) == 3:

@@ -40,6 +40,41 @@ func TestLoading(t *testing.T) {
 	}
 }
 
+// TestLoadingAll sends each command that is not refused while there is no store, outside
+// of MULTI and, where it is queued, inside: the server must go on.
+func TestLoadingAll(t *testing.T) {
+	srv, addr := start(t, nil, Options{Debug: true})
+	for _, cmd := range srv.commands.all {
+		if cmd.flags&flagLoading == 0 || cmd.run == nil || cmd.full == "shutdown" {
+			continue
+		}
+		args := strings.Split(cmd.full, "|")
+		for len(args) < max(cmd.arity, -cmd.arity) {
+			args = append(args, "1")
+		}
+		if cmd.full == "debug" {
+			args = []string{"debug", "reload"}
+		}
+		c := dial(t, addr)
+		c.Send(args...)
+		c.Send("MULTI")
+		c.Send(args...)
+		c.Send("EXEC")
+		c.Send("QUIT")
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := c.Receive(); err != nil {
+				break
+			}
+		}
+	}
+	if got := answer(t, dial(t, addr), "PING"); !strings.HasPrefix(got, "-LOADING") {
+		t.Errorf("PING: %s", got)
+	}
+}
+
 // answer returns the reply to one command, which may be an error, as text.
 func answer(t *testing.T, c *resptest.Conn, args ...string) string {
 	t.Helper()

@@ -151,6 +151,12 @@ func (c *conn) execAbort(text string) {
 // if there is an error, the answer is void.
 func (c *conn) exec(queue []queued) (done bool, err error) {
 	c.out.Array(len(queue))
+	if !c.srv.Ready() { // so there are only commands that need no store
+		for _, q := range queue {
+			c.call(q.cmd, q.args)
+		}
+		return true, nil
+	}
 	watched := c.watching
 	for first := true; first || len(queue) > 0; first = false {
 		n := 0
@@ -220,6 +226,10 @@ func keysOf(queue []queued) (keys [][]byte) {
 func cmdWatch(c *conn, args [][]byte) {
 	if c.multi.open {
 		c.out.Error("ERR WATCH inside MULTI is not allowed")
+		return
+	}
+	if !c.srv.Ready() { // Redis has keys to watch already
+		c.out.Error(errLoading)
 		return
 	}
 	for _, key := range args[1:] {
