@@ -208,7 +208,9 @@ func cmdKvDelrange(c *conn, args [][]byte) {
 		n, err := c.keys().DeleteRange(c.srv.ctx, b.lower, b.upper, store.Deferred)
 		if n > 0 {
 			c.srv.tracking.flush(c)
-			c.lastWrite = max(c.lastWrite, c.srv.db.LSN())
+			lsn := c.srv.db.LSN()
+			c.committed(lsn)
+			c.lastWrite = max(c.lastWrite, lsn)
 		}
 		if err != nil {
 			c.refuseWrite(err)

@@ -335,9 +335,12 @@ func TestFailedWait(t *testing.T) {
 		t.Run(fsync.String(), func(t *testing.T) {
 			fail := func(store.LSN) error { return stopped }
 			db := &faulty{DB: openStore(t), onDurable: fail, onWritten: fail}
+			if err := db.Put([]byte("c"), nil, store.Deferred); err != nil {
+				t.Fatal(err)
+			}
 			srv := New(db, Options{Fsync: fsync})
 			defer srv.Shutdown(context.Background())
-			for _, pipeline := range [][]string{{"SET a 1"}, {"PING", "SET a 1", "GET a", "SET b 2"}, {"SET a 1", "QUIT"}} {
+			for _, pipeline := range [][]string{{"KV.DELRANGE - +"}, {"SET a 1"}, {"PING", "SET a 1", "GET a", "SET b 2"}, {"SET a 1", "QUIT"}} {
 				c, _ := pipe(t, srv)
 				c.SendRaw(strings.Join(pipeline, "\r\n") + "\r\n")
 				if err := c.Flush(); err != nil {
