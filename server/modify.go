@@ -127,7 +127,9 @@ func (c *conn) refuseWrite(err error) {
 		return
 	}
 	c.fail(err)
-	c.flush()
+	if !c.multi.running { // a command between two transactions of EXEC, whose replies go together
+		c.flush()
+	}
 }
 
 // orAbsent returns nil for the error that says that there is no such key.

@@ -283,3 +283,40 @@ func TestUnwatchAtEnd(t *testing.T) {
 		}
 	}
 }
+
+// noSpaces is a store that refuses FLUSHALL.
+type noSpaces struct{ *store.DB }
+
+func (noSpaces) Keyspace(string) (*store.Keyspace, error) { return nil, errors.New("no keyspace") }
+
+// TestExecWhole has commands fail in the middle of EXEC that send their replies at once
+// when they are alone: EXEC must answer as many as there are commands, or one error.
+func TestExecWhole(t *testing.T) {
+	secret := NewSecret([]byte("right"))
+	long := strings.Repeat("k", store.MaxKeyBytes+1)
+	for _, step := range []struct {
+		db    Store
+		queue []string
+		want  string
+	}{
+		{&rerun{&faulty{DB: openStore(t)}}, []string{"SET a 1", "AUTH wrong", "SET b 1"}, "[+OK -" + wrongPass + " +OK]"},
+		{noSpaces{openStore(t)}, []string{"SET a 1", "FLUSHALL", "SET b 1"}, "[+OK -ERR no keyspace +OK]"},
+		{noSpaces{openStore(t)}, []string{"SET a 1", "FLUSHALL", "SET " + long + " 1", "SET b 1"},
+			"-EXECABORT Transaction discarded because of: key of 1025 bytes: too large: the limit is 1024"},
+	} {
+		_, addr := start(t, step.db, Options{Secret: &secret})
+		c := dial(t, addr)
+		do(t, c, "AUTH", "right")
+		c.SendRaw("ECHO x\r\nMULTI\r\n" + strings.Join(step.queue, "\r\n") + "\r\nEXEC\r\nECHO y\r\n")
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, c, `"x"`)
+		expect(t, c, "+OK")
+		for range step.queue {
+			expect(t, c, "+QUEUED")
+		}
+		expect(t, c, step.want)
+		expect(t, c, `"y"`)
+	}
+}
