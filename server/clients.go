@@ -324,7 +324,7 @@ func cmdClientUnblock(c *conn, args [][]byte) {
 
 // A pause makes commands wait until it ends.
 type pause struct {
-	end    chan struct{} // closed by CLIENT UNPAUSE
+	end    chan struct{} // closed by over
 	until  time.Time
 	writes bool // only commands that write
 }
@@ -347,21 +347,36 @@ func cmdClientPause(c *conn, args [][]byte) {
 		c.out.Error("ERR timeout is negative")
 		return
 	}
-	p.until = time.Now().Add(time.Duration(min(ms, 1<<40)) * time.Millisecond)
-	if old := c.srv.pause.Swap(p); old != nil {
-		if old.until.After(p.until) {
-			p.until = old.until // a pause can grow, not shrink, as in Redis
-		}
-		close(old.end)
-	}
+	c.srv.beginPause(p, time.Now().Add(time.Duration(min(ms, 1<<40))*time.Millisecond))
 	c.out.Status("OK")
 }
 
-func cmdClientUnpause(c *conn, _ [][]byte) {
-	if old := c.srv.pause.Swap(nil); old != nil {
-		close(old.end)
+// beginPause begins p, which ends at until, or when the pause ends that there is: one can
+// grow, not shrink, as in Redis.
+func (s *Server) beginPause(p *pause, until time.Time) {
+	for {
+		old := s.pause.Load()
+		if p.until = until; old != nil && old.until.After(until) {
+			p.until = old.until
+		}
+		if s.pause.CompareAndSwap(old, p) {
+			old.over()
+			return
+		}
 	}
+}
+
+func cmdClientUnpause(c *conn, _ [][]byte) {
+	c.srv.pause.Swap(nil).over()
 	c.out.Status("OK")
+}
+
+// over lets those look again who wait for p, which is not the server's any more; nil is no
+// pause.
+func (p *pause) over() {
+	if p != nil {
+		close(p.end)
+	}
 }
 
 // writes tells whether a command writes, or executes one that does.
@@ -376,12 +391,12 @@ func (c *conn) writes(cmd *command) bool {
 	return cmd.flags&flagWrite != 0
 }
 
-// awaitPause returns when a pause lets cmd run. Replies to what came before are sent
-// first.
+// awaitPause returns when a pause lets cmd run, which it does while the server shuts down.
+// Replies to what came before are sent first.
 func (c *conn) awaitPause(cmd *command) {
 	for {
 		p := c.srv.pause.Load()
-		if p == nil || p.writes && !c.writes(cmd) {
+		if p == nil || c.ending.Load() || p.writes && !c.writes(cmd) {
 			return
 		}
 		c.flush()

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,6 +102,33 @@ func TestClientPause(t *testing.T) {
 
 	do(t, a, "CLIENT", "PAUSE", "20") // ends by itself
 	do(t, b, "GET", "x")
+}
+
+// TestPauses begins a long pause and short ones at once, of which the long one counts,
+// while somebody waits, and then shuts down: who waits is answered before the end.
+func TestPauses(t *testing.T) {
+	srv := New(openStore(t), Options{})
+	waiting, _ := pipe(t, srv)
+	do(t, waiting, "CLIENT", "PAUSE", "1000000", "WRITE")
+	waiting.SendRaw("PING\r\nSET x 1\r\n")
+	waiting.Flush()
+	expect(t, waiting, "+PONG")
+	var all sync.WaitGroup
+	for range 4 {
+		c, _ := pipe(t, srv)
+		all.Go(func() {
+			for range 20 {
+				do(t, c, "CLIENT", "PAUSE", "1", "WRITE")
+			}
+		})
+	}
+	all.Wait()
+	ended := make(chan error)
+	go func() { ended <- srv.Shutdown(context.Background()) }()
+	expect(t, waiting, "+OK")
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestIdle has connections that do nothing: they must give their buffers back, work on,

@@ -290,6 +290,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		c.wake()
 	}
 	s.mu.Unlock()
+	s.pause.Swap(nil).over()
 
 	done := make(chan struct{})
 	go func() {
