@@ -101,8 +101,10 @@ func (t *tracking) remember(by *tracker, key []byte) {
 	s.mu.Lock()
 	list, known := s.keys[string(key)]
 	if !slices.Contains(list, by) {
+		had := len(list)
+		list = slices.DeleteFunc(list, func(tr *tracker) bool { return tr.conn.Load() == nil }) // they have ended
 		s.keys[string(key)] = append(list, by)
-		t.items.Add(1)
+		t.items.Add(int64(len(list) + 1 - had))
 	}
 	var evicted string
 	var told []*tracker

@@ -337,3 +337,22 @@ func TestRecent(t *testing.T) {
 		}
 	}
 }
+
+// TestTrackersGone has one connection after the other read a key that nobody writes, and
+// end: the table must not keep them all.
+func TestTrackersGone(t *testing.T) {
+	srv := New(openStore(t), Options{})
+	defer srv.Shutdown(context.Background())
+	for range 20 {
+		c, _ := pipe(t, srv)
+		do(t, c, "CLIENT", "TRACKING", "ON")
+		do(t, c, "GET", "hot")
+		do(t, c, "CLIENT", "TRACKING", "OFF")
+	}
+	shard := srv.tracking.shard([]byte("hot"))
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if n, items := len(shard.keys["hot"]), srv.tracking.items.Load(); n != 1 || items != 1 {
+		t.Errorf("%d trackers of a key, %d in all", n, items)
+	}
+}
