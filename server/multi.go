@@ -138,6 +138,7 @@ func cmdExec(c *conn, _ [][]byte) {
 		c.flush()
 	case !done:
 		c.out.Truncate(start)
+		c.hasRead = true // it shows that somebody has written
 		c.out.NullArray()
 	}
 }

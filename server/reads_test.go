@@ -47,3 +47,31 @@ func TestReadWaits(t *testing.T) {
 		})
 	}
 }
+
+// TestNullExecWaits marks a connection that watches a key, as a write does that nobody has
+// waited for yet: EXEC may say that there was one only once it is durable.
+func TestNullExecWaits(t *testing.T) {
+	db := &faulty{DB: openStore(t)}
+	srv := New(db, Options{})
+	defer srv.Shutdown(context.Background())
+	c, _ := pipe(t, srv)
+	do(t, c, "WATCH", "key")
+	do(t, c, "MULTI")
+	var b store.Batch
+	if err := b.Put([]byte("key"), []byte("value")); err != nil {
+		t.Fatal(err)
+	}
+	lsn, err := db.Apply(&b, store.Deferred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.watches.announce([]written{{key: []byte("key")}})
+	var waited store.LSN
+	db.onDurable = func(lsn store.LSN) error {
+		waited = max(waited, lsn)
+		return nil
+	}
+	if got := do(t, c, "EXEC"); !got.Null || waited < lsn {
+		t.Errorf("%v, waited for LSN %d, the write is below %d", got, waited, lsn)
+	}
+}
