@@ -1,7 +1,8 @@
 // Kvbench measures Faultline beside Pebble, in one run, with the workloads of
 // LevelDB's db_bench.
 //
-// It prints a Markdown table; --json keeps all figures. Kvbench ltm and big do the
+// It prints a Markdown table; --json keeps all figures. Kvbench guard is a short run
+// with a verdict, for CI. Kvbench ltm and big do the
 // same for stores that are larger than their memory, and check them; kvbench
 // faults measures what a page trap costs on this machine.
 package main
@@ -93,7 +94,7 @@ Without flags it runs the canonical list.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(newReportCommand(), newLTMCommand(), newBigCommand(), newFaultsCommand(), newChildCommand(), newWriteCommand())
+	cmd.AddCommand(newReportCommand(), newLTMCommand(), newBigCommand(), newFaultsCommand(), newGuardCommand(), newChildCommand(), newWriteCommand())
 	f.define(cmd)
 	return cmd
 }
@@ -121,7 +122,7 @@ func (f *flags) define(cmd *cobra.Command) {
 	fs.IntVar(&f.SeekNexts, "seek-nexts", 50, "entries that seekrandom reads after each seek")
 	fs.StringVar(&f.memory, "memory", "1GiB", "memory budget of each engine")
 	fs.IntVar(&f.Reps, "reps", 3, "how often each workload runs on each engine")
-	fs.DurationVar(&f.Duration, "duration", 0, "end each workload after this, done or not")
+	fs.DurationVar(&f.Duration, "duration", 0, "do a workload that draws keys or scans for this long, and end the others after it, done or not")
 	fs.DurationVar(&f.Warmup, "warmup", 500*time.Millisecond, "do a workload for this long before it is timed, where that changes nothing")
 	fs.Float64Var(&f.Rate, "rate", 0, "operations a second that clients begin, on time or late; 0 = each when the one before has ended")
 	fs.IntVar(&f.BatchEntries, "batch", 100, "entries in a batch of fillbatch")
@@ -150,13 +151,18 @@ func (f *flags) run(cmd *cobra.Command) error {
 		return err
 	}
 	results, err := bench.Run(cmd.Context(), c)
+	if err != nil {
+		return ended(err)
+	}
+	return failed(write(cmd, report.Source{Run: results}))
+}
+
+// ended makes err, with which a run has ended, a runError, unless nothing was run.
+func ended(err error) error {
 	if refused := new(bench.ConfigError); errors.As(err, &refused) {
 		return err
 	}
-	if err != nil {
-		return failed(err)
-	}
-	return failed(write(cmd, report.Source{Run: results}))
+	return failed(err)
 }
 
 // config turns the flags that are words into the figures that they mean.

@@ -6,14 +6,21 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain has the test binary be kvbench where kvbench has started itself.
+// TestMain has the test binary be kvbench where kvbench, or a script, has started it.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && (os.Args[1] == childCommand || os.Args[1] == writeCommand) {
 		main()
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"kvbench": main})
+}
+
+// TestScripts runs testdata: command lines, their exit status and their output.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata"})
 }
 
 // TestCommandLine checks exit codes, and that an error is one line that says
@@ -36,6 +43,16 @@ func TestCommandLine(t *testing.T) {
 		{"--memory lots", exitUsage, `"lots" for --memory`},
 		{"--memory 1KiB", exitUsage, "memory is 1.0 KiB"},
 		{"--pebble-memtable 0", exitUsage, `"0" for --pebble-memtable`},
+		{"--rate -1", exitUsage, "rate is -1"},
+		{"--rate fast", exitUsage, `"fast" for "--rate"`},
+		{"--warmup -1s", exitUsage, "warm-up -1s"},
+		{"--batch 0", exitUsage, "batch is 0"},
+		{"--distribution normal", exitUsage, `distribution is "normal": want one of [uniform zipfian latest]`},
+		{"--engines redis", exitUsage, "engine redis has no address"},
+		{"--engines redis --redis-addr no/such/socket", exitFailed, "engine redis: dial unix no/such/socket"},
+		{"guard more", exitUsage, `unknown command "more"`},
+		{"guard --n 0", exitUsage, "n is 0"},
+		{"guard --dir no/such/dir", exitUsage, `dir is "no/such/dir"`},
 		{"--dir no/such/dir", exitUsage, `dir is "no/such/dir"`},
 		{"--json no/such/dir/f", exitUsage, "--json: open no/such/dir/f"},
 		{"--benchfmt no/such/dir/f", exitUsage, "--benchfmt: open no/such/dir/f"},

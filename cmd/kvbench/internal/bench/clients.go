@@ -36,16 +36,24 @@ func (r *run) newClients(db engine.DB, j job) []*client {
 	for i := range clients {
 		c := r.newClient(db, j, i)
 		c.stop, c.inserts = stop, inserts
-		c.calls = calls / j.Threads
-		if i < calls%j.Threads {
-			c.calls++
-		}
-		if i == j.Threads {
+		c.calls = shareOf(calls, j.Threads, i)
+		if i == j.Threads { // the one beside
 			c.calls, c.interval = math.MaxInt, 0
 		}
 		clients[i] = c
 	}
 	return clients
+}
+
+// shareOf is how many of all calls client i makes. What has no end has none for each.
+func shareOf(all, clients, i int) int {
+	switch {
+	case all == math.MaxInt:
+		return all
+	case i < all%clients:
+		return all/clients + 1
+	}
+	return all / clients
 }
 
 func (r *run) newClient(db engine.DB, j job, index int) *client {

@@ -1,6 +1,9 @@
 package bench
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // A kind is what the name of a workload stands for.
 type kind struct {
@@ -10,7 +13,7 @@ type kind struct {
 	writes  bool
 	deletes bool
 	sync    bool                             // even where the run is not
-	warms   bool                             // it may be done for a while before the clock starts
+	draws   bool                             // it may go on for as long as one likes, also before the clock starts
 	paced   bool                             // its operations may be begun at a rate
 	every   int                              // of how many operations one is timed, on average; 0 = each
 	parts   []part                           // the kinds of operations; several where they differ
@@ -48,14 +51,14 @@ var kinds = []kind{
 	{name: "fillrandom", fresh: true, writes: true, paced: true, ops: opsN, run: fillRandom},
 	{name: "fillbatch", fresh: true, writes: true, ops: opsBatch, per: perBatch, run: fillBatch},
 	{name: "fillsync", fresh: true, writes: true, sync: true, paced: true, ops: opsSync, run: fillRandom},
-	{name: "overwrite", writes: true, warms: true, paced: true, ops: opsN, run: overwrite},
-	{name: "readrandom", warms: true, paced: true, every: everyGet, ops: opsN, run: readRandom},
-	{name: "readzipf", warms: true, paced: true, every: everyGet, ops: opsN, run: readZipf},
-	{name: "readmissing", warms: true, paced: true, every: everyGet, ops: opsN, run: readMissing},
-	{name: "readseq", warms: true, every: everyStep, ops: opsEach, run: readSeq},
-	{name: "readreverse", warms: true, every: everyStep, ops: opsEach, run: readReverse},
-	{name: "seekrandom", warms: true, paced: true, ops: opsSeek, run: seekRandom},
-	{name: "readwhilewriting", writes: true, warms: true, paced: true, parts: readAndWrite, ops: opsN, run: readRandom, beside: overwriteAlong},
+	{name: "overwrite", writes: true, draws: true, paced: true, ops: opsN, run: overwrite},
+	{name: "readrandom", draws: true, paced: true, every: everyGet, ops: opsN, run: readRandom},
+	{name: "readzipf", draws: true, paced: true, every: everyGet, ops: opsN, run: readZipf},
+	{name: "readmissing", draws: true, paced: true, every: everyGet, ops: opsN, run: readMissing},
+	{name: "readseq", draws: true, every: everyStep, ops: opsEach, run: readSeq},
+	{name: "readreverse", draws: true, every: everyStep, ops: opsEach, run: readReverse},
+	{name: "seekrandom", draws: true, paced: true, ops: opsSeek, run: seekRandom},
+	{name: "readwhilewriting", writes: true, draws: true, paced: true, parts: readAndWrite, ops: opsN, run: readRandom, beside: overwriteAlong},
 	{name: "deleterandom", writes: true, deletes: true, paced: true, ops: opsN, run: deleteRandom},
 	{name: "ycsbload", fresh: true, hashed: true, writes: true, paced: true, ops: opsN, run: loadRecords},
 	ycsb("ycsba", opsN, Zipfian, share{read, 50}, share{update, 50}),
@@ -103,8 +106,16 @@ func kindOf(w Workload) *kind {
 
 func opsOf(w Workload, c *Config) int { return kindOf(w).ops(c, w.Threads) }
 
-// callsOf is how many calls of the store all clients make together.
-func callsOf(w Workload, c *Config) int { return opsOf(w, c) / kindOf(w).perCall(c) }
+// endless tells whether w goes on for all of the time that the run gives it.
+func endless(w Workload, c *Config) bool { return c.Duration > 0 && kindOf(w).draws }
+
+// callsOf is how many calls of the store all clients make together, at most.
+func callsOf(w Workload, c *Config) int {
+	if endless(w, c) {
+		return math.MaxInt
+	}
+	return opsOf(w, c) / kindOf(w).perCall(c)
+}
 
 func (k *kind) perCall(c *Config) int {
 	if k.per == nil {

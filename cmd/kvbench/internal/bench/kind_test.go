@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // modelConfig is of a run on a model.
@@ -181,6 +182,19 @@ func TestRate(t *testing.T) {
 	h := clients[0].latency[0]
 	if h.TotalCount() != int64(c.N) || h.Mean()*float64(c.N) < 10*float64(h.Max()) {
 		t.Errorf("%d latencies of %v ns on average, %d at most: want a queue that grows", h.TotalCount(), h.Mean(), h.Max())
+	}
+}
+
+// TestEndless gives workloads a time instead of a number: what draws keys or scans goes on
+// for all of it, what fills a store does not.
+func TestEndless(t *testing.T) {
+	c := modelConfig()
+	c.N, c.Duration = 10, 20*time.Millisecond
+	for name, want := range map[string]bool{"overwrite": true, "readseq": true, "ycsbd": true, "fillseq": false, "deleterandom": false} {
+		_, clients := onModel(t, c, Workload{Name: name, Threads: 1})
+		if got := clients[0].done > c.N; got != want {
+			t.Errorf("%s: %d operations of %d keys", name, clients[0].done, c.N)
+		}
 	}
 }
 

@@ -147,7 +147,7 @@ func onModel(t *testing.T, c Config, w Workload) (*model, []*client) {
 	m.did = nil
 	j := job{Workload: w, engine: "model", rep: 1, place: 1, reps: 1}
 	clients := r.newClients(m, j)
-	if _, err := runClients(t.Context(), clients, 0, k); err != nil {
+	if _, err := runClients(t.Context(), clients, c.Duration, k); err != nil {
 		t.Fatal(err)
 	}
 	p := r.sumUp(clients, j)

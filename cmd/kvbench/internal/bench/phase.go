@@ -34,7 +34,7 @@ func (r *run) measure(ctx context.Context, db engine.DB, j job) (result.Phase, e
 	if err != nil {
 		return result.Phase{}, err
 	}
-	stopProgress := progress.Watch(r.Progress, j.String(), int64(opsOf(j.Workload, &r.Config)), published(foreground(clients, j)))
+	stopProgress := r.progress(j, foreground(clients, j))
 	var elapsed time.Duration
 	stopSeries, err := r.watch(clients, db)
 	if err != nil {
@@ -60,11 +60,20 @@ func (r *run) measure(ctx context.Context, db engine.DB, j job) (result.Phase, e
 	return p, r.verify(ctx, db, j, clients, &p)
 }
 
+// progress shows how far a job is: by time, if that ends it.
+func (r *run) progress(j job, clients []*client) (stop func()) {
+	if !endless(j.Workload, &r.Config) {
+		return progress.Watch(r.Progress, j.String(), int64(opsOf(j.Workload, &r.Config)), published(clients))
+	}
+	start := time.Now()
+	return progress.Watch(r.Progress, j.String(), r.Duration.Milliseconds(), func() int64 { return time.Since(start).Milliseconds() })
+}
+
 // warmUp has the clients do for a while what they will be timed at, where that
 // changes nothing that matters: pools, caches and the branches of the processor are
 // warm then, for every engine.
 func (r *run) warmUp(ctx context.Context, clients []*client, j job) error {
-	if r.Warmup == 0 || !kindOf(j.Workload).warms {
+	if r.Warmup == 0 || !kindOf(j.Workload).draws {
 		return nil
 	}
 	_, err := runClients(ctx, clients, r.Warmup, kindOf(j.Workload))

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"math"
 
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/keys"
@@ -33,22 +34,12 @@ func readMissing(c *client) error {
 
 // readSeq reads the store from first to last. An operation is an entry.
 func readSeq(c *client) error {
-	it, err := c.db.NewIterator()
-	if err != nil {
-		return err
-	}
-	c.walk(it, it.First(), it.Next)
-	return it.Close()
+	return c.walk(func(it engine.Iterator) (bool, func() bool) { return it.First(), it.Next })
 }
 
 // readReverse reads the store from last to first.
 func readReverse(c *client) error {
-	it, err := c.db.NewIterator()
-	if err != nil {
-		return err
-	}
-	c.walk(it, it.Last(), it.Prev)
-	return it.Close()
+	return c.walk(func(it engine.Iterator) (bool, func() bool) { return it.Last(), it.Prev })
 }
 
 // seekRandom seeks a key that is there, with a new iterator as db_bench does,
@@ -80,14 +71,32 @@ func (c *client) scan(from uint64, n int) error {
 	return it.Close()
 }
 
-// walk reads what is left of a scan that is at its first entry, and times some of the
+// walk reads the whole store, once or, where the run gives it a time, until that is
+// over. begin places an iterator and returns what moves it on.
+func (c *client) walk(begin func(engine.Iterator) (ok bool, next func() bool)) error {
+	for again := true; again; {
+		it, err := c.db.NewIterator()
+		if err != nil {
+			return err
+		}
+		ok, next := begin(it)
+		again = ok && c.pass(it, next) && c.calls == math.MaxInt
+		if err := it.Close(); err != nil {
+			return err
+		}
+	}
+	c.entries = c.done
+	return nil
+}
+
+// pass reads what is left of a scan that is at its first entry, and times some of the
 // entries. The gaps are random, so that they do not fall in step with the pages of
-// a store.
-func (c *client) walk(it engine.Iterator, ok bool, next func() bool) {
+// a store. It returns whether there is time left.
+func (c *client) pass(it engine.Iterator, next func() bool) bool {
 	gaps := keys.NewDraw(2*everyStep-3, c.seed) // a timed entry and the one before it are no gap
-	sampleAt := int(gaps.Next())
+	sampleAt := c.done + int(gaps.Next())
 	start := c.now() // of the entry that is timed
-	for ; ok; ok = next() {
+	for ok := true; ok; ok = next() {
 		key := it.Key()
 		c.sum += uint64(key[len(key)-1]) + engine.Touch(it.Value())
 		c.done++
@@ -102,8 +111,8 @@ func (c *client) walk(it engine.Iterator, ok bool, next func() bool) {
 		c.record(now-start, everyStep)
 		sampleAt = c.done + int(gaps.Next())
 		if now > c.deadline || c.publish() {
-			break
+			return false
 		}
 	}
-	c.entries = c.done
+	return c.now() <= c.deadline && !c.publish()
 }

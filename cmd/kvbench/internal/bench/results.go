@@ -46,7 +46,7 @@ func notes(c *Config) []string {
 	}
 	limit := ""
 	if c.Duration > 0 {
-		limit = fmt.Sprintf(", or as many as it does in %v", c.Duration)
+		limit = fmt.Sprintf(", or as many as it does in %v; what draws keys and what scans goes on for that time", c.Duration)
 	}
 	lines := []string{
 		"Writes are " + synced + "; values compress to half. The engine that goes first alternates.",

@@ -44,7 +44,7 @@ var Distributions = []Distribution{Uniform, Zipfian, Latest}
 // ycsb makes a workload of shares, whose records are chosen by the distribution own
 // unless the run has another.
 func ycsb(name string, ops func(*Config, int) int, own Distribution, shares ...share) kind {
-	k := kind{name: name, hashed: true, warms: true, paced: true, ops: ops}
+	k := kind{name: name, hashed: true, draws: true, paced: true, ops: ops}
 	for _, s := range shares {
 		k.parts = append(k.parts, actions[s.action])
 		k.writes = k.writes || actions[s.action].writes

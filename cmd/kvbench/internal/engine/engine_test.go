@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 )
 
@@ -111,6 +113,163 @@ func look(t *testing.T, db DB) {
 	if err := it.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestBackwards walks each engine's store from its end.
+func TestBackwards(t *testing.T) {
+	for _, name := range Embedded {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, New(name, Setup{MemoryBytes: 16 << 20}), t.TempDir())
+			defer db.Close()
+			fill(t, db)
+			it, err := db.NewIterator()
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := entries
+			for ok := it.Last(); ok; ok = it.Prev() {
+				if i--; string(it.Key()) != string(keyOf(i)) {
+					t.Fatalf("key %s, want %d", it.Key(), i)
+				}
+			}
+			if err := it.Close(); err != nil || i != 0 {
+				t.Errorf("ends before key %d, %v", i, err)
+			}
+		})
+	}
+}
+
+// TestDelete checks that a deleted key is gone, and that deleting it again is no error.
+func TestDelete(t *testing.T) {
+	for _, name := range Embedded {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, New(name, Setup{MemoryBytes: 16 << 20}), t.TempDir())
+			defer db.Close()
+			fill(t, db)
+			r := db.NewReader()
+			for range 2 {
+				if err := db.Delete(keyOf(7)); err != nil {
+					t.Fatal(err)
+				}
+				if found, err := r.Get(keyOf(7)); err != nil || found {
+					t.Errorf("found %t, %v", found, err)
+				}
+			}
+		})
+	}
+}
+
+// TestSync has several clients make synced writes, of which the store keeps all.
+func TestSync(t *testing.T) {
+	const clients, each = 8, 5
+	for _, name := range append(slices.Clone(Embedded), "rawlog") {
+		t.Run(name, func(t *testing.T) {
+			e, dir := New(name, Setup{MemoryBytes: 16 << 20}), t.TempDir()
+			db, err := e.Open(dir, Mode{Sync: true, Writers: clients})
+			if errors.Is(err, errors.ErrUnsupported) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var group errgroup
+			for c := range clients {
+				group.run(func() error {
+					for i := range each {
+						if err := db.Put(keyOf(c*each+i), []byte("value")); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
+			if err := group.wait(); err != nil {
+				t.Fatal(err)
+			}
+			if counter, ok := db.(Lener); ok {
+				if n, err := counter.Len(); err != nil || n != clients*each {
+					t.Errorf("%d records, %v", n, err)
+				}
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if name == "rawlog" {
+				lookIntoLog(t, dir, clients*each)
+				return
+			}
+			db = open(t, e, dir)
+			defer db.Close()
+			r := db.NewReader()
+			for i := range clients * each {
+				if found, err := r.Get(keyOf(i)); err != nil || !found {
+					t.Errorf("key %d: found %t, %v", i, found, err)
+				}
+			}
+		})
+	}
+}
+
+// lookIntoLog wants n records in the file of a bare log, each once.
+func lookIntoLog(t *testing.T, dir string, n int) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for {
+		size := binary.LittleEndian.Uint32(b)
+		if size == 0 {
+			break
+		}
+		seen[string(b[rawLogHeader:size])] = true
+		b = b[size:]
+	}
+	if len(seen) != n {
+		t.Errorf("%d different records in the log, want %d", len(seen), n)
+	}
+}
+
+// TestCannot checks that a bare log says what it cannot do.
+func TestCannot(t *testing.T) {
+	e := New("rawlog", Setup{})
+	_, unsynced := e.Open(t.TempDir(), Mode{})
+	db, err := e.Open(t.TempDir(), Mode{Sync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	_, iterator := db.NewIterator()
+	_, get := db.NewReader().Get(keyOf(1))
+	for what, err := range map[string]error{
+		"unsynced": unsynced, "iterator": iterator, "get": get, "delete": db.Delete(keyOf(1)), "batch": db.NewBatch().Commit(),
+	} {
+		if cannot := new(CannotError); !errors.As(err, &cannot) || cannot.Why == "" || !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: error %v, want one that says why", what, err)
+		}
+	}
+}
+
+// An errgroup is goroutines that may fail.
+type errgroup struct {
+	running sync.WaitGroup
+	mu      sync.Mutex
+	errs    []error
+}
+
+func (g *errgroup) run(f func() error) {
+	g.running.Go(func() {
+		err := f()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.errs = append(g.errs, err)
+	})
+}
+
+func (g *errgroup) wait() error {
+	g.running.Wait()
+	return errors.Join(g.errs...)
 }
 
 // TestBboltFreeList checks that a store that was closed has its free list in the

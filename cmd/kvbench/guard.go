@@ -1,0 +1,46 @@
+package main
+
+import (
+	"time"
+
+	"faultline/cmd/kvbench/internal/bench"
+	"faultline/cmd/kvbench/internal/guard"
+
+	"github.com/spf13/cobra"
+)
+
+func newGuardCommand() *cobra.Command {
+	c := bench.Config{
+		Engines: guard.Engines, Workloads: guard.Workloads(),
+		N: 50_000, KeyBytes: 16, ValueBytes: 100, SeekNexts: 50, BatchEntries: 100,
+		Memory: 256 << 20, Reps: 3, Seed: 1, Warmup: 20 * time.Millisecond, Duration: 150 * time.Millisecond, PebbleBloom: true,
+	}
+	cmd := &cobra.Command{
+		Use:   "guard",
+		Short: "Fail if Faultline is much slower than it was, beside Pebble",
+		Long: `Guard is a short run with a verdict, for CI. Faultline and Pebble do the same by
+turns; where both the speed and the CPU time of Faultline are three times worse
+than docs/bench.md says, as a ratio to Pebble, guard fails. It takes a quarter of
+a minute, and no time on the clock decides.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if out := terminal(cmd); out != nil {
+				c.Progress = out
+			}
+			run, err := bench.Run(cmd.Context(), c)
+			if err != nil {
+				return ended(err)
+			}
+			verdicts, err := guard.Judge(run)
+			if err != nil {
+				return failed(err)
+			}
+			return failed(guard.Markdown(cmd.OutOrStdout(), verdicts))
+		},
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().IntVar(&c.N, "n", c.N, "keys")
+	cmd.Flags().IntVar(&c.Reps, "reps", c.Reps, "how often each workload runs on each engine")
+	cmd.Flags().StringVar(&c.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
+	return cmd
+}

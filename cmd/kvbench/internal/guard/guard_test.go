@@ -1,0 +1,71 @@
+package guard
+
+import (
+	"strings"
+	"testing"
+
+	"faultline/cmd/kvbench/internal/figure"
+	"faultline/cmd/kvbench/internal/result"
+)
+
+// runOf is a run of which each workload had these ratios of speed and of CPU.
+func runOf(speed, cpu func(documented float64) float64) *result.Run {
+	r := new(result.Run)
+	phase := func(w result.Workload, engine string, rep int, opsPerSecond, cpuSeconds float64) {
+		r.Phases = append(r.Phases, result.Phase{
+			Workload: w, Engine: engine, Rep: rep, Ops: 1000, Seconds: 1000 / opsPerSecond, Run: figure.Usage{CPUSeconds: cpuSeconds},
+		})
+	}
+	for _, d := range documented {
+		for rep := range 3 {
+			phase(d.workload, baseline, rep+1, 100, 1)
+			phase(d.workload, subject, rep+1, 100*speed(d.ratio), 1/cpu(d.ratio))
+		}
+	}
+	return r
+}
+
+// TestJudge checks on both sides of the margin, and that one good ratio is enough.
+func TestJudge(t *testing.T) {
+	same := func(d float64) float64 { return d }
+	within := func(d float64) float64 { return d / margin * 1.01 }
+	below := func(d float64) float64 { return d / margin * 0.99 }
+	for _, test := range []struct {
+		name       string
+		speed, cpu func(float64) float64
+		failed     bool
+	}{
+		{"as documented", same, same, false},
+		{"within the margin", within, within, false},
+		{"without a processor", below, within, false},
+		{"on a slow disk", within, below, false},
+		{"too slow", below, below, true},
+	} {
+		verdicts, err := Judge(runOf(test.speed, test.cpu))
+		if err != nil || len(verdicts) != len(documented) {
+			t.Fatalf("%s: %d verdicts, %v", test.name, len(verdicts), err)
+		}
+		var text strings.Builder
+		err = Markdown(&text, verdicts)
+		if failed := err != nil; failed != test.failed || failed != strings.Contains(text.String(), "TOO SLOW") {
+			t.Errorf("%s: error %v, want %t, and the table\n%s", test.name, err, test.failed, &text)
+		}
+		for _, v := range verdicts {
+			if v.Failed() != test.failed {
+				t.Errorf("%s: %s failed %t", test.name, v.Workload, v.Failed())
+			}
+		}
+	}
+}
+
+// TestIncomplete wants an error of a run that cannot be judged.
+func TestIncomplete(t *testing.T) {
+	if _, err := Judge(new(result.Run)); err == nil {
+		t.Error("nothing was run, and all is well")
+	}
+	r := runOf(func(d float64) float64 { return d }, func(d float64) float64 { return d })
+	r.Phases = r.Phases[1:]
+	if _, err := Judge(r); err == nil {
+		t.Error("a phase of the baseline is missing, and all is well")
+	}
+}
