@@ -38,7 +38,7 @@ func expireCommands() []*command {
 }
 
 // now returns the time in milliseconds, by which keys expire.
-func (c *conn) now() int64 { return c.srv.opts.Clock().UnixMilli() }
+func (c *conn) now() int64 { return c.srv.db.Now().UnixMilli() }
 
 // expireConditions are the options of EXPIRE.
 type expireConditions struct{ nx, xx, gt, lt bool }

@@ -31,6 +31,7 @@ type Store interface {
 	Keyspace(name string) (*store.Keyspace, error)
 	Keyspaces() []string
 
+	Now() time.Time // by which keys expire
 	Metrics() store.Metrics
 	Err() error
 }
@@ -51,8 +52,7 @@ type Options struct {
 	WriteTimeout time.Duration // for a client that takes nothing of a reply; 0 = 30 s
 	Log          *slog.Logger  // nil = silent
 
-	Debug bool             // the command DEBUG is allowed
-	Clock func() time.Time // that of the store, by which keys expire; nil = the system's
+	Debug bool // the command DEBUG is allowed
 
 	// For INFO and CONFIG GET only.
 	Version     string
@@ -91,9 +91,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 30 * time.Second
-	}
-	if o.Clock == nil {
-		o.Clock = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -116,7 +116,7 @@ func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/resp", func(t *testing.T, path string) {
 		clock := newTestClock()
 		db := openStoreWith(t, &store.Options{MemoryBudget: 64 << 20, Clock: clock.Now})
-		_, addr := start(t, db, Options{Clock: clock.Now})
+		_, addr := start(t, db, Options{})
 		var c *resptest.Conn
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if d.Cmd == "clock" {

@@ -69,6 +69,11 @@ func (c *clock) now() uint64 {
 	}
 }
 
+// Now returns the time by which keys expire, to the millisecond: that of Options.Clock,
+// but it does not go back. Who lets a key live for a while reckons from it: from another
+// clock, which was set back, the while may be over before it begins.
+func (db *DB) Now() time.Time { return timeOf(db.clock.now()) }
+
 // expired tells whether a key that expires at expiry, if that is not 0, has.
 func (db *DB) expired(expiry uint64) bool { return expiry != 0 && expiry <= db.clock.now() }
 
