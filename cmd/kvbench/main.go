@@ -1,5 +1,5 @@
-// Kvbench measures Faultline beside Pebble, in one run, with the workloads of
-// LevelDB's db_bench.
+// Kvbench measures Faultline beside other stores, in one run, with the workloads of
+// LevelDB's db_bench and of YCSB.
 //
 // It prints a Markdown table; --json keeps all figures. Kvbench guard is a short run
 // with a verdict, for CI. Kvbench ltm and big do the
@@ -81,12 +81,14 @@ func newCommand() *cobra.Command {
 	var f flags
 	cmd := &cobra.Command{
 		Use:   "kvbench",
-		Short: "Measure Faultline beside Pebble",
-		Long: `Kvbench runs the workloads of LevelDB's db_bench on Faultline and on Pebble, one
-beside the other with the same memory and durability, and prints a table.
-Without flags it runs the canonical list.`,
+		Short: "Measure Faultline beside other stores",
+		Long: `Kvbench runs the workloads of LevelDB's db_bench and of YCSB on Faultline and on
+other stores, one beside the other with the same memory and durability, and prints
+tables. Without flags it runs the canonical list, for three quarters of an hour.`,
 		Example: `  kvbench
-  kvbench --workloads fillsync,fillsync@16 --reps 5
+  kvbench --engines faultline,pebble --workloads fillsync,fillsync@16 --reps 5
+  kvbench --engines faultline,pebble --workloads overwrite@4 --rate 50000 --duration 5m
+  kvbench --engines redis --redis-addr 127.0.0.1:6379 --workloads fillrandom,readrandom@50
   kvbench --engines faultline --workloads readrandom --cpuprofile cpu.pprof`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
@@ -114,7 +116,7 @@ func (f *flags) define(cmd *cobra.Command) {
 	fs.SortFlags = false
 	fs.StringSliceVar(&f.engines, "engines", engines, "what to measure: "+strings.Join(engine.Names, ", "))
 	fs.StringSliceVar(&f.workloads, "workloads", canonical, "what to do: "+strings.Join(bench.WorkloadNames(), ", ")+"; name@N for N threads")
-	fs.IntVar(&f.N, "n", 1_000_000, "keys; fillsync does n/100 writes a thread, seekrandom and ycsbe n/10 scans, at least 1000")
+	fs.IntVar(&f.N, "n", 2_000_000, "keys; fillsync does n/100 writes a thread, seekrandom and ycsbe n/10 scans, at least 1000")
 	fs.IntVar(&f.KeyBytes, "key-size", 16, "bytes in a key")
 	fs.IntVar(&f.ValueBytes, "value-size", 100, "bytes in a value")
 	fs.IntVar(&f.threads, "threads", 1, "clients of a workload that does not say")
@@ -122,7 +124,7 @@ func (f *flags) define(cmd *cobra.Command) {
 	fs.IntVar(&f.SeekNexts, "seek-nexts", 50, "entries that seekrandom reads after each seek")
 	fs.StringVar(&f.memory, "memory", "1GiB", "memory budget of each engine")
 	fs.IntVar(&f.Reps, "reps", 3, "how often each workload runs on each engine")
-	fs.DurationVar(&f.Duration, "duration", 0, "do a workload that draws keys or scans for this long, and end the others after it, done or not")
+	fs.DurationVar(&f.Duration, "duration", 5*time.Second, "do a workload that draws keys or scans for this long, and end the others after it, done or not; 0 = as many operations as there are keys")
 	fs.DurationVar(&f.Warmup, "warmup", 500*time.Millisecond, "do a workload for this long before it is timed, where that changes nothing")
 	fs.Float64Var(&f.Rate, "rate", 0, "operations a second that clients begin, on time or late; 0 = each when the one before has ended")
 	fs.IntVar(&f.BatchEntries, "batch", 100, "entries in a batch of fillbatch")

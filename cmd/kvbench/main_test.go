@@ -101,7 +101,7 @@ func TestSmallRun(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	lines := filepath.Join(t.TempDir(), "lines.txt")
 	args := []string{
-		"--n", "1000", "--reps", "1", "--workloads", "fillseq,readrandom@2", "--engines", "faultline,pebble",
+		"--n", "1000", "--reps", "1", "--duration", "0", "--workloads", "fillseq,readrandom@2", "--engines", "faultline,pebble",
 		"--dir", t.TempDir(), "--json", figures, "--benchfmt", lines,
 	}
 	if code := kvbench(t.Context(), args, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
