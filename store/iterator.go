@@ -99,7 +99,7 @@ func (it *Iterator) Next() bool {
 		key := it.Key()
 		return it.ready() && it.seekGE(append(it.clip(key), 0))
 	}
-	return it.check(it.course.cursor.Next(), (*tree.Cursor).Next)
+	return it.moved(it.course.cursor.Next(), (*tree.Cursor).Next)
 }
 
 // Prev goes to the key before. On an iterator that is at none it does nothing.
@@ -111,7 +111,15 @@ func (it *Iterator) Prev() bool {
 		key := it.Key()
 		return it.ready() && it.seekLT(it.clip(key))
 	}
-	return it.check(it.course.cursor.Prev(), (*tree.Cursor).Prev)
+	return it.moved(it.course.cursor.Prev(), (*tree.Cursor).Prev)
+}
+
+// moved is check after a move from a key, which most often comes to a plain one.
+func (it *Iterator) moved(ok bool, step func(*tree.Cursor) bool) bool {
+	if c := it.course; ok && c.cursor.Plain() && !c.long && !it.ks.db.closed.Load() {
+		return true
+	}
+	return it.check(ok, step)
 }
 
 // isMoved tells whether the cursor is at a key of an older generation.

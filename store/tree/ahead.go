@@ -46,7 +46,7 @@ const (
 // stepped follows a step of the cursor in direction dir, to a leaf that need not be in
 // memory yet: what comes after it is read at the same time.
 func (c *Cursor) stepped(dir int) {
-	if c.steps++; c.steps < aheadAfter {
+	if c.steps++; c.steps < aheadAfter || c.t.Resident() {
 		return
 	}
 	if c.ahead == nil {

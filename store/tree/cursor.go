@@ -12,18 +12,23 @@ import (
 // is checked against nothing afterwards. A key that is there the whole time is
 // returned once; one that comes or goes meanwhile may be seen or not.
 //
-// A leaf is looked at whole when it is copied, its order and its cells, so that a
-// move inside of it is no more than another slot.
-//
 // A Cursor is used by one goroutine at a time.
 type Cursor struct {
-	t    *Tree
-	err  error
-	at   int  // slot in leaf
-	ok   bool // at is a key
-	leaf node // what is between slots and cells is of older leaves
+	leaf node // first, so that it is aligned; between slots and cells it has what older leaves had
 	both *run // the leaf with the changes beside it, if there are any
 	room run  // memory of both
+
+	t   *Tree
+	err error
+
+	// The key that the cursor is at, if ok.
+	ok     bool
+	at     int    // slot
+	head   uint32 // of suffix
+	flags  int
+	prefix []byte // what the keys of the leaf begin with
+	suffix []byte
+	cell   []byte // the value, or the Ref, behind when it expires if it does
 
 	// Keys of the leaf from slot from to slot end are within the bounds, of n.
 	from, end, n int
@@ -86,58 +91,40 @@ func (c *Cursor) Err() error { return c.err }
 // Key returns the key. It is valid until the cursor moves.
 func (c *Cursor) Key() []byte {
 	if c.ok && c.keyAt != c.at {
-		c.key, c.keyAt = c.appendKey(c.key[:0], c.at), c.at
+		c.makeKey()
 	}
 	return c.key
 }
 
+// makeKey puts the key together. If key is another one of the leaf, it begins with prefix.
+func (c *Cursor) makeKey() {
+	if c.keyAt == noSlot {
+		c.key = append(c.key[:0], c.prefix...)
+	}
+	c.key, c.keyAt = append(c.key[:len(c.prefix)], c.suffix...), c.at
+}
+
 // Plain tells whether the value is a short one that does not expire.
-func (c *Cursor) Plain() bool { return c.flags() == 0 }
+func (c *Cursor) Plain() bool { return c.flags == 0 }
 
 // Long tells whether the value is a long one.
-func (c *Cursor) Long() bool { return c.flags()&longBit != 0 }
-
-func (c *Cursor) flags() int {
-	if c.both != nil {
-		return c.both.entries[c.at].flags
-	}
-	return c.leaf.flags(c.at)
-}
+func (c *Cursor) Long() bool { return c.flags&longBit != 0 }
 
 // Value returns the value, or the Ref of a long one. It is valid until the cursor
 // moves.
 func (c *Cursor) Value() []byte {
-	value, expires := c.cell()
-	if expires {
-		return value[ExpiryBytes:]
+	if c.flags&expiryBit != 0 {
+		return c.cell[ExpiryBytes:]
 	}
-	return value
+	return c.cell
 }
 
 // Expiry returns when the key expires, or 0.
 func (c *Cursor) Expiry() uint64 {
-	if value, expires := c.cell(); expires {
-		return le.Uint64(value)
+	if c.flags&expiryBit != 0 {
+		return le.Uint64(c.cell)
 	}
 	return 0
-}
-
-// cell returns what stands with the key, and whether that begins with when it expires.
-func (c *Cursor) cell() (cell []byte, expires bool) {
-	if c.both != nil {
-		e := &c.both.entries[c.at]
-		return e.value, e.expires()
-	}
-	return c.leaf.cell(c.at)
-}
-
-// appendKey appends the key of slot at to dst.
-func (c *Cursor) appendKey(dst []byte, at int) []byte {
-	if c.both != nil {
-		return append(dst, c.both.entries[at].key...)
-	}
-	_, cell, length := c.leaf.slot(at)
-	return append(append(dst, c.leaf.prefix()...), c.leaf[cell+leafCellBytes:][:length]...)
 }
 
 // search returns the first slot whose key is not less than key, and whether it is
@@ -153,12 +140,11 @@ func (c *Cursor) search(key []byte) (at int, found bool) {
 // hold takes a copy of leaf id with the changes beside it, and tells whether it
 // makes sense. The cursor is at none of its keys then.
 func (c *Cursor) hold(id pagemeta.PageID, n *node) bool {
-	c.both, c.keyAt = nil, noSlot
+	c.both, c.keyAt, c.n = nil, noSlot, 0
 	if !c.leaf.copyLeaf(n) {
-		c.n = 0
 		return false
 	}
-	c.n = c.leaf.count()
+	c.n, c.prefix = c.leaf.count(), c.leaf.prefix()
 	if c.t.pages.Marked(id) && !c.addChanges(id) {
 		return false
 	}
@@ -176,7 +162,7 @@ func (c *Cursor) hold(id pagemeta.PageID, n *node) bool {
 func (c *Cursor) addChanges(id pagemeta.PageID) bool {
 	c.both = &c.room
 	c.both.reset(0, 0)
-	if !c.both.take(&c.leaf) {
+	if !c.both.take(&c.leaf) || !c.both.ascends() {
 		return false
 	}
 	var memory [32]Change
@@ -184,7 +170,7 @@ func (c *Cursor) addChanges(id pagemeta.PageID) bool {
 	for i := len(list) - 1; i >= 0; i-- { // the oldest first
 		c.both.make(list[i])
 	}
-	c.n = len(c.both.entries)
+	c.n, c.prefix = len(c.both.entries), nil
 	return true
 }
 
@@ -205,23 +191,54 @@ func (c *Cursor) SeekLT(key []byte) bool { return c.seek(key, -1) }
 
 // Next goes to the next key. The cursor must be at a key.
 func (c *Cursor) Next() bool {
-	if c.at+1 < c.end {
-		c.at++
-		return true
+	if at := c.at + 1; at < c.end && c.both == nil {
+		return c.takeNext(at, +1)
 	}
 	return c.leave(c.at+1, +1)
 }
 
 // Prev goes to the key before. The cursor must be at a key.
 func (c *Cursor) Prev() bool {
-	if c.at > c.from {
-		c.at--
-		return true
+	if at := c.at - 1; at >= c.from && c.both == nil {
+		return c.takeNext(at, -1)
 	}
 	return c.leave(c.at-1, -1)
 }
 
-// leave goes to slot at, outside of the leaf or the bounds.
+// takeNext is take of the slot beside that which the cursor is at, in direction dir.
+func (c *Cursor) takeNext(at, dir int) bool {
+	head, suffix := c.head, c.suffix
+	switch {
+	case !c.take(at):
+		return c.fail(ErrDamaged)
+	case c.head != head && (c.head > head) == (dir > 0):
+		return true
+	case bytes.Compare(c.suffix, suffix) != dir:
+		return c.fail(ErrDamaged)
+	}
+	return true
+}
+
+// take goes to slot at of the leaf. It returns false if that makes no sense.
+func (c *Cursor) take(at int) bool {
+	c.at, c.ok = at, false
+	if c.both != nil {
+		e := &c.both.entries[at]
+		c.suffix, c.cell, c.flags = e.key, e.value, e.flags
+	} else if c.head, c.suffix, c.cell, c.flags, c.ok = c.leaf.entry(at); !c.ok {
+		return false
+	}
+	_, _, c.ok = split(c.cell, c.flags&expiryBit != 0)
+	return c.ok
+}
+
+// fail ends the walk.
+func (c *Cursor) fail(err error) bool {
+	c.err, c.ok = err, false
+	return false
+}
+
+// leave goes to slot at, which may be outside of the leaf or the bounds.
 func (c *Cursor) leave(at, dir int) bool {
 	c.Key() // where to go on from
 	return c.settle(at, dir)
@@ -279,21 +296,23 @@ func (c *Cursor) settle(at, dir int) bool {
 			at = c.place(dir)
 		}
 	}
-	c.next = c.appendKey(c.next[:0], at)
-	if !c.follows(c.next, dir) {
-		c.err, c.ok = ErrDamaged, false
-		return false
+	was := c.ok
+	if !c.take(at) {
+		return c.fail(ErrDamaged)
 	}
-	c.at, c.ok = at, true
+	c.next = append(append(c.next[:0], c.prefix...), c.suffix...)
+	if !c.follows(c.next, dir, was) {
+		return c.fail(ErrDamaged)
+	}
 	c.key, c.next, c.keyAt = c.next, c.key, at
 	return true
 }
 
-// follows tells whether the cursor may go to key. A damaged tree must not send it
-// back to where it has been, for ever.
-func (c *Cursor) follows(key []byte, dir int) bool {
+// follows tells whether the cursor may go to key; was tells whether it has been at the
+// one before. A damaged tree must not send it back to where it has been, for ever.
+func (c *Cursor) follows(key []byte, dir int, was bool) bool {
 	order := bytes.Compare(key, c.key)
-	return order == dir || order == 0 && dir > 0 && !c.ok // equal: what SeekGE was asked for
+	return order == dir || order == 0 && dir > 0 && !was // equal: what SeekGE was asked for
 }
 
 // enter takes the leaf that c.key belongs to.

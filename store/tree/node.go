@@ -325,55 +325,35 @@ func (n *node) value(i int) ([]byte, bool) {
 }
 
 // copyLeaf makes n a copy of slots, cells and prefix of a leaf, and tells whether it is
-// one: its keys ascend, and all that belongs to them is in the page.
+// one. What is between them is not copied.
 func (n *node) copyLeaf(from *node) bool {
 	copy(n[:slotsAt], from[:slotsAt])
-	if !n.is(0) || !n.sane() {
-		return false
-	}
-	slots := slotsAt + slotBytes*n.count()
-	cells := n.heap()
-	if cells < slots || cells > nodeBytes-n.prefixBytes() {
+	slots, cells := slotsAt+slotBytes*n.count(), n.heap()
+	if !n.is(0) || !n.sane() || cells < slots || cells > nodeBytes-n.prefixBytes() {
 		return false
 	}
 	copy(n[slotsAt:slots], from[slotsAt:slots])
 	copy(n[cells:], from[cells:])
-	return n.ordered(cells)
-}
-
-// ordered tells whether the keys of a leaf ascend, and all that belongs to them is in the
-// page, from cells on.
-func (n *node) ordered(cells int) bool {
-	longest := MaxKeyBytes - n.prefixBytes()
-	var last []byte
-	var lastHead uint32
-	for i := range n.count() {
-		head, cell, length := n.slot(i)
-		at := cell + leafCellBytes
-		if cell < cells || length > longest || at+length > nodeBytes {
-			return false
-		}
-		suffix := n[at : at+length]
-		if headOf(suffix) != head || i > 0 && head <= lastHead && (head < lastHead || bytes.Compare(last, suffix) >= 0) {
-			return false
-		}
-		last, lastHead = suffix, head
-		value := at + length
-		end := value + int(le.Uint16(n[cell:]))
-		if end > nodeBytes || n.expires(i) && (end < value+ExpiryBytes || le.Uint64(n[value:]) == 0) {
-			return false
-		}
-	}
 	return true
 }
 
-// cell returns what stands in the cell of slot i of a leaf that is ordered, and whether
-// that begins with when the key expires.
-func (n *node) cell(i int) (cell []byte, expires bool) {
+// entry returns what slot i of a leaf and its cell have. ok is false if they are not in
+// the page, or head is not the suffix's.
+func (n *node) entry(i int) (head uint32, suffix, cell []byte, flags int, ok bool) {
 	s := le.Uint64(n[slotsAt+slotBytes*i:])
+	head, flags = uint32(s), int(s>>48)&flagBits
 	from := int(uint16(s >> 32))
-	at := from + leafCellBytes + int(uint16(s>>48)&^flagBits)
-	return n[at : at+int(le.Uint16(n[from:]))], s>>48&expiryBit != 0
+	key := from + leafCellBytes
+	value := key + int(s>>48)&^flagBits
+	if value > nodeBytes {
+		return 0, nil, nil, 0, false
+	}
+	end := value + int(le.Uint16(n[from:]))
+	if end > nodeBytes {
+		return 0, nil, nil, 0, false
+	}
+	suffix, cell = n[key:value], n[value:end]
+	return head, suffix, cell, flags, headOf(suffix) == head
 }
 
 // cellValue is value for a slot whose cell is to be changed: it must not reach
