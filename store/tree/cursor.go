@@ -38,6 +38,10 @@ type Cursor struct {
 	key   []byte // where the cursor was last seen, or is to go
 	next  []byte // memory for the key after it
 
+	soon     pagemeta.PageID // the leaf that comes next in direction dir
+	expected int             // cache lines of it that the processor was told of
+	dir      int             // of the last seek or step
+
 	id     pagemeta.PageID // of leaf, or of that which it goes to
 	way    [maxHeight]bend // by level, 1 and above; the way to leaf
 	back   [maxHeight]bend // way, before a step
@@ -207,6 +211,9 @@ func (c *Cursor) Prev() bool {
 
 // takeNext is take of the slot beside that which the cursor is at, in direction dir.
 func (c *Cursor) takeNext(at, dir int) bool {
+	if c.expected < pageLines {
+		c.expectMore()
+	}
 	head, suffix := c.head, c.suffix
 	switch {
 	case !c.take(at):
@@ -246,7 +253,7 @@ func (c *Cursor) leave(at, dir int) bool {
 
 func (c *Cursor) seek(key []byte, dir int) bool {
 	c.key, c.ok, c.err = append(c.key[:0], key...), false, nil
-	c.steps, c.fades = 0, false
+	c.steps, c.fades, c.dir = 0, false, dir
 	return c.enter() && c.settle(c.place(dir), dir)
 }
 
@@ -338,6 +345,7 @@ func (c *Cursor) tryEnter() (next step, trap pagemeta.Trap) {
 // leaf, not from c.key: between there and here may be more empty leaves than memory
 // holds.
 func (c *Cursor) step(dir int) (step, error) {
+	c.dir = dir
 	height := c.height
 	copy(c.back[:height], c.way[:height])
 	for {
@@ -415,6 +423,7 @@ func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 			if id == Root {
 				c.height = 1
 			}
+			c.expect(dir != 0)
 			return c.t.believe(id, v, ok)
 		}
 		index, child, ok := n.toward(c.key, dir)
@@ -431,6 +440,46 @@ func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 		}
 		id, v = child, cv
 	}
+}
+
+const (
+	pageLines = nodeBytes / pagemeta.LineBytes
+	// entryLines is how many cache lines of the next leaf are fetched for each entry: of
+	// most leaves all, and no more at a time than gets by beside the work at hand.
+	entryLines = 3
+	// patience is how many moves a cursor makes after it was set before it expects to
+	// come to the next leaf.
+	patience = 2
+)
+
+// expect finds the leaf that comes next, for expectMore; soon tells that the cursor has
+// been walking. What it finds need not be true. It runs inside a boundary.
+func (c *Cursor) expect(soon bool) {
+	c.expected = pageLines
+	if c.height < 2 {
+		return
+	}
+	b := &c.way[1]
+	n, index := c.t.node(b.id), b.index+c.dir
+	if !n.sane() || index < 0 || index > n.count() {
+		return
+	}
+	if id, ok := n.child(index); ok && int(id) < c.t.pages.Pages {
+		if c.soon, c.expected = id, 0; !soon {
+			c.expected = -patience * entryLines
+		}
+	}
+}
+
+// expectMore has the processor fetch a little more of the leaf that comes next.
+func (c *Cursor) expectMore() {
+	switch at := c.expected; {
+	case at == 0:
+		c.t.pages.Expect(c.soon, entryLines)
+	case at > 0:
+		c.t.pages.ExpectMore(c.soon, at, min(entryLines, pageLines-at))
+	}
+	c.expected += entryLines
 }
 
 // heat is that of a node below one of this level. The leaves of a long walk stay as they

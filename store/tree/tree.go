@@ -281,6 +281,9 @@ func heat(above int) pagemeta.Heat {
 	return pagemeta.Hot
 }
 
+// leafLines is how many cache lines the slots of most leaves have, with what is before them.
+const leafLines = 5
+
 // descend goes from the root to the leaf that key belongs to, and returns it
 // with its version. The leaf need not be in memory, nor has anyone looked whether
 // it is one. It runs inside a boundary.
@@ -304,6 +307,9 @@ func (t *Tree) descend(key []byte) (pagemeta.PageID, uint64, step) {
 		_, child, ok := n.childFor(key)
 		if !ok || int(child) >= t.pages.Pages {
 			return 0, 0, t.believe(id, v, false)
+		}
+		if level == 1 {
+			t.pages.Expect(child, leafLines)
 		}
 		cv := t.pages.Version(child)
 		if s := t.believe(id, v, true); s != done {
