@@ -269,7 +269,7 @@ func TestCompactValues(t *testing.T) {
 	before, _ := sizes(m)
 	var over atomic.Bool
 	var wg sync.WaitGroup
-	read, written := want["long055"], ""
+	read, written := want["long055"], want["long050"]
 	wg.Go(func() {
 		for i := 0; !over.Load() && i < 20; i++ {
 			written = long(i)
