@@ -59,6 +59,8 @@ type conn struct {
 	timer  stopwatch
 	sends  int // to the socket
 
+	writeBy time.Duration // the deadline of nc for writes, since the start of the server
+
 	shown   shown
 	tracks  *tracker                // CLIENT TRACKING; nil: off
 	tracker atomic.Pointer[tracker] // the same, for other goroutines
@@ -294,27 +296,44 @@ func (c *conn) send() {
 	c.sends++
 	b := c.out.Bytes()
 	c.srv.stats.add(&c.tally, len(b))
-	if len(b) > longReplies {
-		c.shown.sending.Store(int64(len(b)))
-		defer c.shown.sending.Store(0)
+	if soft := c.srv.opts.OutputLimit.SoftBytes; len(b) > longReplies || soft > 0 && int64(len(b)) > soft {
+		c.sendLong(b)
+	} else if c.allow(c.srv.opts.WriteTimeout); c.err == nil {
+		_, c.err = c.nc.Write(b)
 	}
+	c.out.Reset()
+}
+
+// sendLong sends what CLIENT LIST shows meanwhile, and what takes its time.
+func (c *conn) sendLong(b []byte) {
+	c.shown.sending.Store(int64(len(b)))
+	defer c.shown.sending.Store(0)
 	soft := c.srv.opts.OutputLimit
-	var until time.Time // for all of it; zero: no limit
-	if soft.SoftBytes > 0 && int64(len(b)) > soft.SoftBytes {
-		until = time.Now().Add(soft.SoftFor)
-	}
+	limited := soft.SoftBytes > 0 && int64(len(b)) > soft.SoftBytes
+	until := time.Now().Add(soft.SoftFor) // for all of it
 	for len(b) > 0 && c.err == nil {
 		piece := b[:min(len(b), sendBytes)]
-		deadline := time.Now().Add(c.srv.opts.WriteTimeout)
-		if !until.IsZero() && until.Before(deadline) {
-			deadline = until
+		within := c.srv.opts.WriteTimeout
+		if limited {
+			within = min(within, time.Until(until))
 		}
-		if c.err = c.nc.SetWriteDeadline(deadline); c.err == nil {
+		if c.allow(within); c.err == nil {
 			_, c.err = c.nc.Write(piece)
 		}
 		b = b[len(piece):]
 	}
-	c.out.Reset()
+}
+
+// allow lets the next write take so long, or a quarter longer: most find a deadline that
+// an earlier one has set, since to set it costs as much as a GET.
+func (c *conn) allow(within time.Duration) {
+	now := time.Since(c.srv.started)
+	if left := c.writeBy - now; within <= left && left <= within+within/4 {
+		return
+	}
+	within += within / 4
+	c.writeBy = now + within
+	c.err = c.nc.SetWriteDeadline(time.Now().Add(within))
 }
 
 // release gives back what a large command has left behind.

@@ -3,8 +3,8 @@
 #
 #	bench.sh KVD [ROUNDS]
 #
-# The two take turns, each figure is the median of the rounds. CPU is user and system
-# time of the server by operation, from /proc, in steps of 10 ms of the whole run.
+# The two take turns, each figure is the median of the rounds. CPU is what all threads of
+# the server have run, by operation, from /proc.
 set -euo pipefail
 kvd=$1 rounds=${2:-3}
 dir=$(mktemp -d)
@@ -24,7 +24,7 @@ begin() { # fsync
 	done
 }
 
-ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+ran() { cat "/proc/$1/task/"*/schedstat | awk '{ ns += $1 } END { printf "%.0f\n", ns }'; }
 
 # operations is a number that takes a moment.
 operations() { # fsync pipeline clients test
@@ -46,11 +46,11 @@ for fsync in everysec always; do
 				n=$(operations "$fsync" $p $c $test)
 				for ((r = 0; r < rounds; r++)); do
 					for s in kvd redis; do
-						before=$(ticks "${pid[$s]}")
+						before=$(ran "${pid[$s]}")
 						redis-benchmark -p "${port[$s]}" -t $test -n "$n" -P $p -c $c -r 100000 -d 64 --csv |
 							awk -F'"' 'END { print $4 }' >>"$dir/$s.rps"
-						awk -v a="$before" -v b="$(ticks "${pid[$s]}")" -v n="$n" \
-							'BEGIN { printf "%.1f\n", (b - a) * 10000 / n }' >>"$dir/$s.cpu"
+						awk -v a="$before" -v b="$(ran "${pid[$s]}")" -v n="$n" \
+							'BEGIN { printf "%.2f\n", (b - a) / 1000 / n }' >>"$dir/$s.cpu"
 					done
 				done
 				printf '| %s | %d | %d | %s | %.0f | %.0f | %s | %s |\n' $fsync $p $c ${test^^} \
