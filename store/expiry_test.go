@@ -299,6 +299,69 @@ func TestReapFull(t *testing.T) {
 	}
 }
 
+// TestReapNoSpace fills a disk with keys that expire, everywhere in the tree: on a disk that
+// has no block left they must be deleted, which makes room.
+func TestReapNoSpace(t *testing.T) {
+	clock := newHandClock(0)
+	disk := memdisk.New()
+	o := &Options{Clock: clock.time, noHelper: true, MemoryBudget: 64 << 20, DirtyBudget: 1 << 20,
+		SegmentBytes: 128 << 10, LogBytes: 64 << 10, CheckpointEvery: -1, fs: disk}
+	db := open(t, "/d", o)
+	disk.SetQuota(disk.Used() + 8<<20)
+	rng := rand.New(rand.NewPCG(campaign.Seed(t), 31))
+	var err error
+	for err == nil {
+		err = db.PutExpiring(fmt.Appendf(nil, "%08d", rng.IntN(1e8)), make([]byte, 900), clock.at(1000+rng.Int64N(1000)), Deferred)
+	}
+	if !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+	disk.SetQuota(disk.Used())
+	before := db.Len()
+	clock.ms.Store(2000)
+	if _, err := db.reap(t.Context()); err != nil && !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+	if n := db.Len(); n != 0 {
+		t.Errorf("%d of %d keys are left", n, before)
+	}
+	if err := db.Put([]byte("key"), make([]byte, 900), Sync); err != nil {
+		t.Errorf("put after %d keys have gone: %v", before, err)
+	}
+}
+
+// TestReapDamaged has expired keys in a page that cannot be read: all others must go.
+func TestReapDamaged(t *testing.T) {
+	clock := newHandClock(0)
+	disk := memdisk.New()
+	o := &Options{Clock: clock.time, noHelper: true, MemoryBudget: MinMemoryBudget, CheckpointEvery: -1, fs: disk}
+	db := open(t, "/d", o)
+	const keys = 2000
+	for i := range keys {
+		if err := db.PutExpiring(fmt.Appendf(nil, "key%04d", i), make([]byte, 300), clock.at(1000), Deferred); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data := disk.Bytes("/d/data")
+	at := bytes.Index(data, []byte("key01"))
+	data[at] ^= 1
+	db = open(t, "/d", o)
+	clock.ms.Store(1000)
+	if _, err := db.reap(t.Context()); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a damaged page: %v", err)
+	}
+	if n := db.Len(); n == 0 || n > 50 {
+		t.Errorf("%d of %d keys are left", n, keys)
+	}
+	data[at] ^= 1
+	if next, err := db.reap(t.Context()); err != nil || next != noDue || db.Len() != 0 {
+		t.Errorf("next at %d, %v, %d keys", next, err, db.Len())
+	}
+}
+
 // TestExpiryReplayed replays a write that has let a key expire in the past, over pages
 // that have it already, but not its entry in the index: that was kept beside a leaf.
 func TestExpiryReplayed(t *testing.T) {

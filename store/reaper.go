@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"math"
 	"sync/atomic"
 	"time"
@@ -102,37 +101,36 @@ func (r *reaper) expect(expiry uint64) {
 	}
 }
 
-// reap deletes what has expired by now, and returns when the next entry is due. Where
-// there is no room for the entries of keys that live longer, these stay, and the others
-// go: the error says so then.
-func (db *DB) reap(ctx context.Context) (next uint64, err error) {
+// reap deletes what has expired by now, and returns when the next entry is due. What cannot
+// be done in a batch it does one by one: a full disk has room in the journal for that, and
+// one page that is damaged does not keep other keys. What cannot be done at all stays, and
+// the first error is returned.
+func (db *DB) reap(ctx context.Context) (next uint64, failed error) {
 	r := &db.reaper
 	from := []byte{dueKind}
-	var short error
 	for {
 		r.next.Store(noDue) // before the look: what is entered after it kicks
-		var list []dueEntry
-		if list, next, err = db.dueNow(from); err != nil {
-			return 0, err
-		}
-		if len(list) == 0 {
-			if short == nil {
-				r.next.Store(next)
-			}
-			return next, short
-		}
-		err := db.reapSome(ctx, list, true)
-		if errors.Is(err, ErrFull) || errors.Is(err, ErrNoSpace) {
-			short, from = err, append(list[len(list)-1].entry, 0)
-			err = db.reapSome(ctx, list, false)
-		}
+		list, next, err := db.dueNow(from)
 		if err != nil {
 			return 0, err
 		}
-		if db.opts.Expired != nil {
-			for _, g := range r.gone {
-				db.opts.Expired(g.ks, g.key.of(r.mem))
+		if len(list) == 0 {
+			if failed == nil {
+				r.next.Store(next)
 			}
+			return next, failed
+		}
+		if failed == nil {
+			failed = db.reapSome(ctx, list, true)
+		}
+		if failed != nil {
+			from = append(list[len(list)-1].entry, 0)
+			for i := range list {
+				_ = db.reapSome(ctx, list[i:i+1], false)
+			}
+		}
+		if ctx.Err() != nil || db.Err() != nil {
+			return 0, failed
 		}
 	}
 }
@@ -159,8 +157,8 @@ func (db *DB) dueNow(from []byte) (list []dueEntry, next uint64, err error) {
 	return list, noDue, it.Err()
 }
 
-// reapSome deletes the entries of list, and the keys of them that have expired. Without
-// room those stay whose keys have not.
+// reapSome deletes the entries of list, and the keys of them that have expired, and tells
+// of these. Without room those stay whose keys have not.
 func (db *DB) reapSome(ctx context.Context, list []dueEntry, room bool) error {
 	_, err := db.spaces.system.Modify(ctx, nil, Deferred, func(tx *Tx) error {
 		r := &db.reaper
@@ -185,6 +183,11 @@ func (db *DB) reapSome(ctx context.Context, list []dueEntry, room bool) error {
 		}
 		return nil
 	})
+	if err == nil && db.opts.Expired != nil {
+		for _, g := range db.reaper.gone {
+			db.opts.Expired(g.ks, g.key.of(db.reaper.mem))
+		}
+	}
 	return err
 }
 
