@@ -35,7 +35,10 @@ type Marks struct {
 	At    []float64
 }
 
-const curvesHeight = 5 * vg.Centimeter
+const (
+	curvesHeight = 5 * vg.Centimeter
+	fewPoints    = 40
+)
 
 func (c *Curves) height() vg.Length { return curvesHeight }
 
@@ -72,6 +75,11 @@ func (c *Curves) add(p *plot.Plot, curve Curve) {
 	}
 	line := &plotter.Line{XYs: points, LineStyle: draw.LineStyle{Color: colorOf(curve.Color), Width: vg.Points(1.2)}}
 	p.Add(line)
+	if len(points) <= fewPoints { // a line alone would hide where they are, and a lone one
+		p.Add(&plotter.Scatter{XYs: points, GlyphStyle: draw.GlyphStyle{
+			Color: colorOf(curve.Color), Radius: vg.Points(1.5), Shape: draw.CircleGlyph{},
+		}})
+	}
 	if c.Legend {
 		p.Legend.Add(curve.Name, line)
 	}
@@ -85,8 +93,8 @@ func (c *Curves) scale(p *plot.Plot) {
 	}
 	if !c.Log {
 		p.Y.Min = 0
-		if c.High == 0 && p.Y.Max <= 0 {
-			p.Y.Max = 1
+		if c.High == 0 {
+			p.Y.Max = max(1.05*p.Y.Max, 1) // room for what is on the edge
 		}
 		return
 	}

@@ -3,10 +3,12 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/template"
 
 	"faultline/cmd/kvbench/internal/result"
+	"faultline/cmd/kvbench/internal/table"
 
 	"github.com/dustin/go-humanize"
 )
@@ -55,6 +57,9 @@ func explain(rows []row) []string {
 		"ops/s and ratios are the median of the repetitions (least-most); a ratio is of ops/s in the same repetition. " +
 			"Latencies are of all repetitions together.",
 		"CPU/op is the time of the whole process while the clients run and until what they wrote is settled.",
+	}
+	if slices.ContainsFunc(rows, func(r row) bool { return r.disturbed() }) {
+		lines = append(lines, fmt.Sprintf("?: others kept more than %s cores busy meanwhile, the kernel's own threads included.", table.Digits(disturbedCores)))
 	}
 	if len(written(rows).Lines) > 0 {
 		lines = append(lines, "To device: bytes that the process made dirty until that, x: over the keys and values that the clients wrote. "+

@@ -121,10 +121,11 @@ func percentileCurve(r *row, l *figure.Latency) chart.Curve {
 // below it latencies of each kind of operations.
 func curvesOverTime(rows []row) (plots []titled) {
 	for _, group := range byWorkload(rows) {
-		group = slices.DeleteFunc(group, func(r *row) bool { return !r.hasSeries() })
-		if len(group) == 0 {
+		if !slices.ContainsFunc(group, (*row).hasSeries) {
 			continue
 		}
+		// An engine that was done too soon is shown beside one that was not.
+		group = slices.DeleteFunc(group, func(r *row) bool { return r.empty() || len(r.typical().Series) == 0 })
 		title := group[0].Workload.String()
 		panels := timePanels(group)
 		panels[0].Title = title + ": " + panels[0].Title

@@ -134,11 +134,22 @@ func (r *row) over(of func(*result.Phase) float64) figure.Spread {
 	return figure.SpreadOf(figures)
 }
 
+// disturbedCores is from how much work of others on a figure is marked.
+const disturbedCores = 0.5
+
+// disturbed tells whether others kept that many cores busy.
+func (r *row) disturbed() bool {
+	return !r.empty() && r.over(func(p *result.Phase) float64 { return p.Run.OthersCores }).Median > disturbedCores
+}
+
 // wrote tells whether the clients wrote.
 func (r *row) wrote() bool { return !r.empty() && r.phases[0].PutBytes > 0 }
 
-// hasSeries tells whether there is one.
-func (r *row) hasSeries() bool { return !r.empty() && len(r.phases[0].Series) > 0 }
+// fewIntervals are too few for a curve.
+const fewIntervals = 5
+
+// hasSeries tells whether the typical repetition was long enough for curves.
+func (r *row) hasSeries() bool { return !r.empty() && len(r.typical().Series.Whole()) >= fewIntervals }
 
 // typical is the repetition whose throughput is the median, the slower one of two.
 func (r *row) typical() *result.Phase {

@@ -60,7 +60,11 @@ func summary(rows []row, baseline string) *grid {
 			g.add(r.Workload.String(), r.engine)
 			continue
 		}
-		g.add(r.Workload.String(), r.engine, r.opsPerSecond.Text(table.Rate),
+		speed := r.opsPerSecond.Text(table.Rate)
+		if r.disturbed() {
+			speed += " ?"
+		}
+		g.add(r.Workload.String(), r.engine, speed,
 			nanos(r.latency.P50), nanos(r.latency.P99), nanos(r.latency.P999), micros(r.over(cpuMicros).Median), ratioText(r.ratio))
 	}
 	return g
