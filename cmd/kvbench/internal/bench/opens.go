@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"faultline/cmd/kvbench/internal/engine"
@@ -47,7 +48,8 @@ func (r *run) opens(ctx context.Context, name string, rep int) (opens []result.O
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	defer progress.Watch(r.Progress, fmt.Sprintf("%s opens, repetition %d of %d", name, rep, r.Reps), -1, func() int64 { return int64(len(opens)) })()
+	var done atomic.Int64
+	defer progress.Watch(r.Progress, fmt.Sprintf("%s opens, repetition %d of %d", name, rep, r.Reps), 2*opensEach, done.Load)()
 	for i := range 2 * opensEach {
 		after := result.Closed
 		if i >= opensEach {
@@ -61,6 +63,7 @@ func (r *run) opens(ctx context.Context, name string, rep int) (opens []result.O
 			return nil, fmt.Errorf("after %s: %w", after, err)
 		}
 		opens = append(opens, result.Open{Engine: name, Rep: rep, After: after, Seconds: seconds})
+		done.Store(int64(len(opens)))
 	}
 	return opens, nil
 }

@@ -52,7 +52,9 @@ func (r *run) measure(ctx context.Context, db engine.DB, j job) (result.Phase, e
 	p := r.sumUp(clients, j)
 	p.Seconds, p.Run, p.Series = elapsed.Seconds(), usage, series
 	if kindOf(j.Workload).writes {
+		stop := progress.Watch(r.Progress, j.String()+", settles", -1, func() int64 { return 0 })
 		p.Settle, err = r.used(db, func() error { return db.Settle(ctx) })
+		stop()
 		if err != nil {
 			return result.Phase{}, fmt.Errorf("settle: %w", err)
 		}
@@ -62,11 +64,12 @@ func (r *run) measure(ctx context.Context, db engine.DB, j job) (result.Phase, e
 
 // progress shows how far a job is: by time, if that ends it.
 func (r *run) progress(j job, clients []*client) (stop func()) {
-	if !endless(j.Workload, &r.Config) {
-		return progress.Watch(r.Progress, j.String(), int64(opsOf(j.Workload, &r.Config)), published(clients))
+	all := int64(opsOf(j.Workload, &r.Config))
+	if endless(j.Workload, &r.Config) {
+		all = -1
 	}
-	start := time.Now()
-	return progress.Watch(r.Progress, j.String(), r.Duration.Milliseconds(), func() int64 { return time.Since(start).Milliseconds() })
+	most, now := progress.Within(r.Duration, all, published(clients))
+	return progress.Watch(r.Progress, j.String(), most, now)
 }
 
 // warmUp has the clients do for a while what they will be timed at, where that
@@ -149,7 +152,7 @@ func (r *run) used(db engine.DB, f func() error) (figure.Usage, error) {
 	}
 	usage := meter.Between(before, after)
 	thereAfter, err := elsewhere()
-	usage.CPUSeconds += (thereAfter - there).Seconds()
+	usage.AddCPU((thereAfter - there).Seconds())
 	return usage, err
 }
 

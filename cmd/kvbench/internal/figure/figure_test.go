@@ -35,3 +35,15 @@ func TestWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestAddCPU moves what a server has used from others to the engine.
+func TestAddCPU(t *testing.T) {
+	u := Usage{Seconds: 10, CPUSeconds: 5, SystemSeconds: 1, OthersCores: 0.75}
+	u.AddCPU(5)
+	if want := (Usage{Seconds: 10, CPUSeconds: 10, SystemSeconds: 1, OthersCores: 0.25}); u != want {
+		t.Errorf("%+v, want %+v", u, want)
+	}
+	if u.AddCPU(5); u.OthersCores != 0 {
+		t.Errorf("%v cores are less than none", u.OthersCores)
+	}
+}

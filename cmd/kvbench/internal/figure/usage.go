@@ -17,6 +17,15 @@ type Usage struct {
 	DeviceWriteBytes int64 `json:"device_write_bytes"`
 }
 
+// AddCPU has the CPU time of another process, which was counted as that of others,
+// count as this one's.
+func (u *Usage) AddCPU(seconds float64) {
+	u.CPUSeconds += seconds
+	if u.Seconds > 0 {
+		u.OthersCores = max(0, u.OthersCores-seconds/u.Seconds)
+	}
+}
+
 // A Memory is what a process has and had resident.
 type Memory struct {
 	PeakRSS   int64 `json:"peak_rss_bytes"`
