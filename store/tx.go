@@ -23,6 +23,7 @@ type Tx struct {
 	ks      *Keyspace // that it is in
 	batch   Batch     // the writes in their order
 	keys    []txKey
+	last    int      // of keys: touched last
 	index   []int32  // where in keys they are, plus one, by hash; once they are many
 	mem     []byte   // the keys, and what was read
 	dead    int      // writes in the batch that newer ones have replaced
@@ -97,15 +98,20 @@ func (tx *Tx) current(key []byte) []byte {
 
 // touchKey is touch of a key of the tree, with 0 for the generation.
 func (tx *Tx) touchKey(key []byte) *txKey {
+	if tx.last < len(tx.keys) && bytes.Equal(tx.keys[tx.last].key.of(tx.mem), key) {
+		return &tx.keys[tx.last] // most often: it is read, then written
+	}
 	hash := tx.db.hash(key[tree.OwnerBytes:])
 	at := len(tx.keys)
 	if at <= fewKeys {
 		for i := range tx.keys {
 			if k := &tx.keys[i]; k.hash == hash && bytes.Equal(k.key.of(tx.mem), key) {
+				tx.last = i
 				return k
 			}
 		}
 	} else if i, ok := tx.lookup(hash, key); ok {
+		tx.last = i
 		return &tx.keys[i]
 	}
 	from := len(tx.mem)
@@ -114,6 +120,7 @@ func (tx *Tx) touchKey(key []byte) *txKey {
 	if at >= fewKeys {
 		tx.enter(at)
 	}
+	tx.last = at
 	return &tx.keys[at]
 }
 
