@@ -309,3 +309,34 @@ func BenchmarkFill(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkOpen opens a store of benchKeys keys whose log has as many overwrites that
+// the data file has not, one a record.
+func BenchmarkOpen(b *testing.B) {
+	o := &Options{MemoryBudget: 2 << 30, LogBytes: 1 << 30, CheckpointEvery: -1}
+	db := benchStore(b)
+	r := rand.New(rand.NewPCG(1, 2))
+	var key []byte
+	value := make([]byte, 100)
+	for range benchKeys {
+		key = benchKey(key, r.IntN(benchKeys))
+		if err := db.Put(key, value, Deferred); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := db.WaitWritten(db.LSN()); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		b.StopTimer()
+		dir := crashed(b, db)
+		b.StartTimer()
+		again := open(b, dir, o)
+		b.StopTimer()
+		if err := again.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
