@@ -211,7 +211,7 @@ func (c *Cursor) Prev() bool {
 
 // takeNext is take of the slot beside that which the cursor is at, in direction dir.
 func (c *Cursor) takeNext(at, dir int) bool {
-	if c.expected < pageLines {
+	if c.expected < pageLines && at%expectEvery == 0 {
 		c.expectMore()
 	}
 	head, suffix := c.head, c.suffix
@@ -444,17 +444,15 @@ func (c *Cursor) down(id pagemeta.PageID, v uint64, above, dir int) step {
 
 const (
 	pageLines = nodeBytes / pagemeta.LineBytes
-	// entryLines is how many cache lines of the next leaf are fetched for each entry: of
-	// most leaves all, and no more at a time than gets by beside the work at hand.
-	entryLines = 3
-	// patience is how many moves a cursor makes after it was set before it expects to
-	// come to the next leaf.
-	patience = 2
+	// expectLines cache lines of the next leaf are fetched with each expectEvery-th entry:
+	// of most leaves all, and no more at a time than gets by beside the work at hand.
+	expectLines = 12
+	expectEvery = 4
 )
 
-// expect finds the leaf that comes next, for expectMore; soon tells that the cursor has
-// been walking. What it finds need not be true. It runs inside a boundary.
-func (c *Cursor) expect(soon bool) {
+// expect finds the leaf that comes next, for expectMore, which begins a little later if the
+// cursor was just set: it may not come so far. What it finds need not be true. It runs inside a boundary.
+func (c *Cursor) expect(walking bool) {
 	c.expected = pageLines
 	if c.height < 2 {
 		return
@@ -465,8 +463,8 @@ func (c *Cursor) expect(soon bool) {
 		return
 	}
 	if id, ok := n.child(index); ok && int(id) < c.t.pages.Pages {
-		if c.soon, c.expected = id, 0; !soon {
-			c.expected = -patience * entryLines
+		if c.soon, c.expected = id, 0; !walking {
+			c.expected = -expectLines
 		}
 	}
 }
@@ -475,11 +473,11 @@ func (c *Cursor) expect(soon bool) {
 func (c *Cursor) expectMore() {
 	switch at := c.expected; {
 	case at == 0:
-		c.t.pages.Expect(c.soon, entryLines)
+		c.t.pages.Expect(c.soon, expectLines)
 	case at > 0:
-		c.t.pages.ExpectMore(c.soon, at, min(entryLines, pageLines-at))
+		c.t.pages.ExpectMore(c.soon, at, min(expectLines, pageLines-at))
 	}
-	c.expected += entryLines
+	c.expected += expectLines
 }
 
 // heat is that of a node below one of this level. The leaves of a long walk stay as they
