@@ -162,11 +162,13 @@ func (c *conn) step(args [][]byte) {
 
 // fill waits for the client, or for a kick.
 func (c *conn) fill() {
-	if n := int64(c.in.Partial()); n != c.shown.partial.Load() {
-		c.shown.partial.Store(n)
+	partial := int64(c.in.Partial())
+	if partial != c.shown.partial.Load() {
+		c.shown.partial.Store(partial)
 	}
 	err := c.in.Fill()
 	if err == nil {
+		c.tally.readBytes += int64(c.in.Len()) - partial
 		c.idle.busy()
 		c.deliver() // what was known before the commands came
 		return

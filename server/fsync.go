@@ -55,9 +55,12 @@ func (s *Server) tick() {
 }
 
 // second does what is due once a second: it syncs the log if appendfsync is everysec, and
-// counts commands.
+// counts for INFO.
 func (s *Server) second() {
 	s.stats.sample()
+	if s.Ready() {
+		s.stats.used(s.db.Metrics().Memory.TotalBytes)
+	}
 	if s.fsync() == FsyncEverysec && s.Ready() {
 		s.syncNow()
 	}

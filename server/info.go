@@ -106,7 +106,14 @@ func (s *Server) infoMemory(add func(string, any)) {
 	}
 	add("used_memory", used)
 	add("used_memory_human", human(used))
-	add("used_memory_rss", residentBytes())
+	resident, peak, machine := residentBytes(), s.stats.used(used), machineBytes()
+	add("used_memory_rss", resident)
+	add("used_memory_rss_human", human(resident))
+	add("used_memory_peak", peak)
+	add("used_memory_peak_human", human(peak))
+	add("total_system_memory", machine)
+	add("total_system_memory_human", human(machine))
+	add("mem_clients_normal", s.memory.held.Load())
 	add("maxmemory", budget)
 	add("maxmemory_human", human(budget))
 	add("maxmemory_policy", "noeviction")
@@ -172,8 +179,11 @@ func zeroOne(is bool) int {
 func (s *Server) infoStats(add func(string, any)) {
 	add("total_connections_received", s.stats.accepted.Load())
 	add("total_commands_processed", s.stats.commands.Load())
-	add("instantaneous_ops_per_sec", s.stats.perSecond.Load())
+	add("instantaneous_ops_per_sec", s.stats.commandRate.perSecond.Load())
+	add("total_net_input_bytes", s.stats.readBytes.Load())
 	add("total_net_output_bytes", s.stats.sentBytes.Load())
+	add("instantaneous_input_kbps", kbps(&s.stats.readRate))
+	add("instantaneous_output_kbps", kbps(&s.stats.sendRate))
 	add("rejected_connections", s.stats.refused.Load())
 	add("expired_keys", s.stats.expired.Load())
 	add("evicted_keys", 0)
@@ -190,6 +200,8 @@ func (s *Server) infoStats(add func(string, any)) {
 	add("latest_fork_usec", 0)
 	add("total_error_replies", s.errors.total())
 }
+
+func kbps(r *rate) string { return fmt.Sprintf("%.2f", float64(r.perSecond.Load())/1024) }
 
 func (s *Server) infoReplication(add func(string, any)) {
 	add("role", "master")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -13,6 +14,34 @@ func infoLine(info, name string) string {
 		}
 	}
 	return "(none)"
+}
+
+// TestInfoBytes counts what it sends, and receives.
+func TestInfoBytes(t *testing.T) {
+	_, addr := start(t, openStore(t), Options{})
+	c := dial(t, addr)
+	const pings = 10
+	c.SendRaw(strings.Repeat("PING\r\n", pings))
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for range pings {
+		if _, err := c.Receive(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info := do(t, c, "INFO").Str
+	for name, want := range map[string]int{
+		"total_net_input_bytes":  pings * len("PING\r\n"),
+		"total_net_output_bytes": pings * len("+PONG\r\n"),
+	} {
+		if got := infoLine(info, name); got != strconv.Itoa(want) {
+			t.Errorf("%s:%s, want %d", name, got, want)
+		}
+	}
+	if used, peak := infoLine(info, "used_memory"), infoLine(info, "used_memory_peak"); len(peak) < len(used) {
+		t.Errorf("used_memory:%s, used_memory_peak:%s", used, peak)
+	}
 }
 
 // TestInfoCounts runs a few commands and looks for each in the counts; CONFIG RESETSTAT

@@ -117,7 +117,8 @@ type Server struct {
 	shutdownAsked chan struct{} // closed by the command SHUTDOWN
 	askOnce       sync.Once
 
-	ticking sync.Once // tick has begun
+	ticking    sync.Once // tick has begun
+	background sync.WaitGroup
 
 	secret atomic.Pointer[Secret] // nil = no password is needed
 
@@ -186,10 +187,6 @@ func (s *Server) Serve(l net.Listener) error {
 	if !s.addListener(l) {
 		return nil
 	}
-	s.ticking.Do(func() {
-		go s.tick()
-		go s.janitor()
-	})
 	backoff := time.Duration(0)
 	for {
 		nc, err := l.Accept()
@@ -294,6 +291,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.conns.Wait()
 		close(done)
 	}()
+	defer s.background.Wait() // it asks the store, too
 	select {
 	case <-done:
 		s.cancel()
@@ -323,6 +321,10 @@ func (s *Server) addListener(l net.Listener) bool {
 		return false
 	}
 	s.mu.listeners[l] = struct{}{}
+	s.ticking.Do(func() {
+		s.background.Go(s.tick)
+		s.background.Go(s.janitor)
+	})
 	return true
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -25,19 +26,34 @@ type stats struct {
 	// Added at each flush.
 	commands     atomic.Int64
 	hits, misses atomic.Int64 // keys that were read, there or not
+	readBytes    atomic.Int64 // of the network
 	sentBytes    atomic.Int64
 
-	perSecond atomic.Int64 // commands in the last second
-	sampled   int64        // commands at its end
+	commandRate, readRate, sendRate rate
+
+	peakBytes atomic.Int64 // the most memory of the store that was seen
+}
+
+// A rate is how much something has grown in the last second.
+type rate struct {
+	perSecond atomic.Int64
+	sampled   int64 // at its end
+}
+
+// sample is called each second, by one goroutine.
+func (r *rate) sample(now int64) {
+	r.perSecond.Store(max(now-r.sampled, 0))
+	r.sampled = now
 }
 
 // A tally is what a connection has counted since the last flush.
-type tally struct{ commands, hits, misses int64 }
+type tally struct{ commands, hits, misses, readBytes int64 }
 
 // add takes over what a connection has counted.
 func (s *stats) add(t *tally, sentBytes int) {
 	s.commands.Add(t.commands)
 	s.sentBytes.Add(int64(sentBytes))
+	s.readBytes.Add(t.readBytes)
 	if t.hits > 0 {
 		s.hits.Add(t.hits)
 	}
@@ -49,13 +65,24 @@ func (s *stats) add(t *tally, sentBytes int) {
 
 // sample is called each second, by one goroutine.
 func (s *stats) sample() {
-	now := s.commands.Load()
-	s.perSecond.Store(max(now-s.sampled, 0))
-	s.sampled = now
+	s.commandRate.sample(s.commands.Load())
+	s.readRate.sample(s.readBytes.Load())
+	s.sendRate.sample(s.sentBytes.Load())
+}
+
+// used notes how much memory the store uses, and returns the most that it has used when
+// somebody looked.
+func (s *stats) used(bytes int64) (peak int64) {
+	for {
+		peak = s.peakBytes.Load()
+		if bytes <= peak || s.peakBytes.CompareAndSwap(peak, bytes) {
+			return max(peak, bytes)
+		}
+	}
 }
 
 func (s *stats) reset() {
-	for _, n := range []*atomic.Int64{&s.accepted, &s.refused, &s.denied, &s.wrongPasswords, &s.commands, &s.hits, &s.misses, &s.sentBytes, &s.expired} {
+	for _, n := range []*atomic.Int64{&s.accepted, &s.refused, &s.denied, &s.wrongPasswords, &s.commands, &s.hits, &s.misses, &s.readBytes, &s.sentBytes, &s.expired} {
 		n.Store(0)
 	}
 }
@@ -125,6 +152,13 @@ func (s *Server) port() int {
 		}
 	}
 	return 0
+}
+
+// machineBytes is how much memory the machine has, 0 where nobody says.
+func machineBytes() (n int64) {
+	text, _ := os.ReadFile("/proc/meminfo")
+	fmt.Sscanf(string(text), "MemTotal: %d kB", &n)
+	return n << 10
 }
 
 // residentBytes is how much memory the process has, as the kernel says; 0 where it does
