@@ -79,6 +79,23 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+// TestNines wants a label at each percentile, but where they would be too long.
+func TestNines(t *testing.T) {
+	for high, want := range map[float64]string{
+		0.3: "0", 2.5: "0 90 99", 5.4: "0 90 99 99.9 99.99 99.999", 6.1: "0 90 99 99.9 99.99 99.9999",
+	} {
+		var got []string
+		for _, tick := range (nines{}).Ticks(0, high) {
+			if !tick.IsMinor() {
+				got = append(got, tick.Label)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("marks up to %v are %q, want %s", high, got, want)
+		}
+	}
+}
+
 // TestUnits checks words and marks of each unit.
 func TestUnits(t *testing.T) {
 	for _, test := range []struct {

@@ -29,7 +29,7 @@ type Curve struct {
 // A Point is one point of a curve.
 type Point struct{ X, Y float64 }
 
-// Marks are moments, which are shown as strokes at the foot.
+// Marks are moments, which are shown as strokes in a row above the curves.
 type Marks struct {
 	Color int
 	At    []float64
@@ -37,10 +37,11 @@ type Marks struct {
 
 const (
 	curvesHeight = 5 * vg.Centimeter
+	strokeHeight = 2 * vg.Millimeter
 	fewPoints    = 40
 )
 
-func (c *Curves) height() vg.Length { return curvesHeight }
+func (c *Curves) height() vg.Length { return curvesHeight + strokeHeight*vg.Length(len(c.Marks)) }
 
 func (c *Curves) plot() *plot.Plot {
 	p := newPlot(c.Title)
@@ -53,6 +54,7 @@ func (c *Curves) plot() *plot.Plot {
 	lines.Vertical = draw.LineStyle{Color: faint, Width: vg.Points(0.5)}
 	lines.Horizontal = lines.Vertical
 	p.Add(lines)
+	p.Title.Padding += strokeHeight * vg.Length(len(c.Marks))
 	for row, m := range c.Marks {
 		p.Add(strokes{m, row})
 	}
@@ -108,7 +110,7 @@ func (c *Curves) scale(p *plot.Plot) {
 	}
 }
 
-// strokes draws marks, in the row of that number from the foot.
+// strokes draws marks, in the row of that number above the axes.
 type strokes struct {
 	Marks
 	row int
@@ -116,10 +118,11 @@ type strokes struct {
 
 // Plot is what plot.Plotter asks for.
 func (s strokes) Plot(c draw.Canvas, p *plot.Plot) {
-	const long = 2.2 * vg.Millimeter
+	const gap = vg.Millimeter / 2
 	x, _ := p.Transforms(&c)
-	foot := c.Min.Y + long*vg.Length(s.row)
+	foot := c.Max.Y + gap + strokeHeight*vg.Length(s.row)
+	style := draw.LineStyle{Color: colorOf(s.Color), Width: vg.Points(1)}
 	for _, at := range s.At {
-		c.StrokeLine2(draw.LineStyle{Color: colorOf(s.Color), Width: vg.Points(1)}, x(at), foot, x(at), foot+long)
+		c.StrokeLine2(style, x(at), foot, x(at), foot+strokeHeight-gap)
 	}
 }

@@ -84,9 +84,12 @@ type nines struct{}
 
 // Ticks is what plot.Ticker asks for.
 func (nines) Ticks(_, high float64) (ticks []plot.Tick) {
-	for n := 0.0; n <= high; n++ {
-		percent := 100 * (1 - math.Pow(10, -n))
-		ticks = append(ticks, plot.Tick{Value: n, Label: strconv.FormatFloat(percent, 'f', max(int(n)-2, 0), 64)})
+	for n := range int(high) + 1 {
+		label := strconv.FormatFloat(Percent(float64(n)), 'f', max(n-2, 0), 64)
+		if n > 4 && n%2 == 1 && high >= 6 {
+			label = "" // there is no room for long ones side by side
+		}
+		ticks = append(ticks, plot.Tick{Value: float64(n), Label: label})
 	}
 	return ticks
 }

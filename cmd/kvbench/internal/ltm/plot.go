@@ -30,7 +30,7 @@ func (r *Report) DrawSeries(stem string) error {
 const drawingWidth = 25 * vg.Centimeter
 
 // drawTo draws latencies, and below them operations, of writes and of reads, all
-// over time. Marks at the foot are rounds.
+// over time. Marks above them are rounds.
 func (p *Phase) drawTo(path string) error {
 	writes := func(s *figure.Point) *figure.Times { return &s.Writes }
 	reads := func(s *figure.Point) *figure.Times { return &s.Reads }

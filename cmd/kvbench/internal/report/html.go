@@ -142,7 +142,7 @@ func drafts(rows []row, openings []opening, baseline string) []*draft {
 		{
 			chapter{
 				ID: "time", Title: "Over time", Table: overTime(rows), Wide: true,
-				Text: "The repetition of median throughput, of workloads that took long enough; an engine that was done in the first interval is not there. Strokes at the foot are flush rounds of Faultline and flushes of a memtable of Pebble, in the colour of the engine.",
+				Text: "The repetition of median throughput, of workloads that took long enough; an engine that was done in the first interval is not there. Strokes above the curves are flush rounds of Faultline and flushes of a memtable of Pebble, in the colour of the engine.",
 			},
 			curvesOverTime(rows),
 		},
