@@ -71,7 +71,7 @@ func newRunView(s Source) (*runView, error) {
 		Name: s.Name, Run: s.Run, Summary: summary(rows, s.Run.Setup.Baseline), Ratios: ratios(s.Run, rows),
 		Missing: missing(s.Run, rows, openings), Explanations: explain(rows),
 	}
-	for _, g := range []*grid{memory(rows), checks(s.Run)} {
+	for _, g := range []*grid{parts(rows), memory(rows), checks(s.Run)} {
 		if len(g.Lines) > 0 {
 			view.More = append(view.More, g)
 		}

@@ -28,7 +28,7 @@ func TestHTML(t *testing.T) {
 	if want := 2 * (3*5 + 1 + 1 + 2); tags["svg"] != want {
 		t.Errorf("%d plots, want %d", tags["svg"], want)
 	}
-	if tags["details"] != 2*7 || tags["table"] != 2*(7+4) || tags["script"]+tags["img"]+tags["link"] != 0 {
+	if tags["details"] != 2*7 || tags["table"] != 2*(7+5) || tags["script"]+tags["img"]+tags["link"] != 0 {
 		t.Errorf("elements are %v", tags)
 	}
 }

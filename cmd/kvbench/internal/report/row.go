@@ -26,9 +26,9 @@ type row struct {
 
 // A part is the operations of one kind.
 type part struct {
-	kind    string
-	ops     int
-	latency figure.Latency
+	kind         string
+	opsPerSecond figure.Spread
+	latency      figure.Latency
 }
 
 // rowsOf makes the rows of a run: workloads in the order in which they were done,
@@ -118,8 +118,8 @@ func (r *row) part(i int) (part, error) {
 	var all []figure.Latency
 	for _, p := range r.phases {
 		all = append(all, p.Parts[i].Latency)
-		sum.ops += p.Parts[i].Ops
 	}
+	sum.opsPerSecond = r.over(func(p *result.Phase) float64 { return float64(p.Parts[i].Ops) / p.Seconds })
 	var err error
 	sum.latency, err = figure.MergeLatencies(all)
 	return sum, err

@@ -115,13 +115,14 @@ func ratios(r *result.Run, rows []row) *grid {
 	return g
 }
 
-// parts are the latencies of workloads with operations of several kinds.
+// parts are speeds and latencies of workloads with operations of several kinds.
 func parts(rows []row) *grid {
-	g := newGrid(3, "workload", "engine", "operation", "p50", "p99", "p99.9")
+	g := newGrid(3, "workload", "engine", "operation", "ops/s", "p50", "p99", "p99.9")
 	for i := range rows {
 		r := &rows[i]
 		for _, p := range r.parts {
-			g.add(r.Workload.String(), r.engine, p.kind, nanos(p.latency.P50), nanos(p.latency.P99), nanos(p.latency.P999))
+			g.add(r.Workload.String(), r.engine, p.kind, p.opsPerSecond.Text(table.Rate),
+				nanos(p.latency.P50), nanos(p.latency.P99), nanos(p.latency.P999))
 		}
 	}
 	return g
