@@ -1,10 +1,10 @@
 // Kvbench measures Faultline beside other stores, in one run, with the workloads of
 // LevelDB's db_bench and of YCSB.
 //
-// It prints a Markdown table; --json keeps all figures. Kvbench guard is a short run
-// with a verdict, for CI. Kvbench ltm and big do the
-// same for stores that are larger than their memory, and check them; kvbench
-// faults measures what a page trap costs on this machine.
+// It prints Markdown tables; --json keeps all figures, of which kvbench report makes
+// other forms. Kvbench guard is a short run with a verdict, for CI. Kvbench ltm and
+// big do the same for stores that are larger than their memory, and check them;
+// kvbench faults measures what a page trap costs on this machine.
 package main
 
 import (
@@ -84,12 +84,16 @@ func newCommand() *cobra.Command {
 		Short: "Measure Faultline beside other stores",
 		Long: `Kvbench runs the workloads of LevelDB's db_bench and of YCSB on Faultline and on
 other stores, one beside the other with the same memory and durability, and prints
-tables. Without flags it runs the canonical list, for three quarters of an hour.`,
+tables. Without flags it runs the canonical list, for three quarters of an hour.
+
+--json keeps what was measured. Of that, --html makes a page with plots and --benchfmt
+lines for benchstat; kvbench report makes both of a file, and the tables.`,
 		Example: `  kvbench
   kvbench --engines faultline,pebble --workloads fillsync,fillsync@16 --reps 5
   kvbench --engines faultline,pebble --workloads overwrite@4 --rate 50000 --duration 5m
   kvbench --engines redis --redis-addr 127.0.0.1:6379 --workloads fillrandom,readrandom@50
-  kvbench --engines faultline --workloads readrandom --cpuprofile cpu.pprof`,
+  kvbench --engines faultline --workloads readrandom --cpuprofile cpu.pprof
+  kvbench --json run.json --html run.html && kvbench report run.json --benchfmt run.txt`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
