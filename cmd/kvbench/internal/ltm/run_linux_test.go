@@ -112,8 +112,9 @@ func checkPhase(t *testing.T, c *Config, p *Phase) {
 			t.Errorf("%s: %d puts of %d, done %v, %d seconds", name, p.Puts, p.Ops, p.Done, len(p.Series))
 		}
 	case "readwrite":
-		if len(p.Done) != 2 || p.Done[0] == 0 || p.Done[1] != 0 || p.Found == 0 {
-			t.Errorf("%s: done %v, found %d", name, p.Done, p.Found)
+		// On a busy machine the reader may not have a turn: it says nothing if it found nothing.
+		if len(p.Done) != 2 || p.Done[0] == 0 || p.Done[1] != 0 {
+			t.Errorf("%s: done %v", name, p.Done)
 		}
 	case "check", "kill":
 		if p.Check == nil || p.Check.Keys != n || p.Check.Writes == 0 {
