@@ -17,8 +17,12 @@ import (
 // that asks for much costs no more memory than this and one reply.
 const flushBytes = 64 << 10
 
-// keptBytes is the largest buffer that outlives its pipeline.
-const keptBytes = 256 << 10
+// keptBytes is the largest buffer that outlives its pipeline, and keptWritten the most keys
+// that a list of them is kept for.
+const (
+	keptBytes   = 256 << 10
+	keptWritten = 4 << 10
+)
 
 // A conn is one connection. Only its own goroutine touches it, but for what is
 // atomic, the inbox, and the deadlines and Close of nc.
@@ -69,10 +73,11 @@ type conn struct {
 	subscribed bool // SUBSCRIBE
 
 	// What transactions need.
-	multi    multi
-	tx       *store.Tx    // the one that is being executed
-	watching []watchedKey // see watches
-	touched  atomic.Bool  // by a write to one of them
+	multi      multi
+	tx         *store.Tx    // the one that is being executed
+	watching   []watchedKey // see watches
+	watchBytes int          // what these take
+	touched    atomic.Bool  // by a write to one of them
 
 	written   []written // by the command that is being executed
 	lastWrite store.LSN // for WAITAOF
@@ -345,6 +350,9 @@ func (c *conn) release() {
 	}
 	if cap(c.scratch) > keptBytes {
 		c.scratch = nil
+	}
+	if cap(c.written) > keptWritten {
+		c.written = nil
 	}
 	if !c.account() && c.err == nil {
 		c.err = errMemory

@@ -15,7 +15,8 @@ var errMemory = errors.New("no memory for the buffers of the connection")
 //
 //	in.Fill: the buffer is full     ---> Take
 //	flush: out, scratch, batch,
-//	       what MULTI has queued    ---> Take, once they are large
+//	       what MULTI has queued,
+//	       what WATCH has noted     ---> Take, once they are large
 //
 // What is not seen here is one reply that is being written, and what the kernel buffers.
 type memory struct {
@@ -40,7 +41,7 @@ func (c *conn) Take(bytes int) (ok bool) {
 // account counts the buffers that are not the reader's. It is false if there is no
 // memory for them.
 func (c *conn) account() (ok bool) {
-	now := c.out.Cap() + cap(c.scratch) + c.multi.bytes
+	now := c.out.Cap() + cap(c.scratch) + c.multi.bytes + c.watchBytes
 	if b := c.batch.Bytes(); b > keptBytes {
 		now += b
 	}
@@ -53,7 +54,7 @@ func (c *conn) account() (ok bool) {
 	}
 	c.shown.counted.Store(int64(now))
 	c.shown.replies.Store(int64(c.out.Cap()))
-	c.shown.queue.Store(int64(c.multi.bytes))
+	c.shown.queue.Store(int64(c.multi.bytes + c.watchBytes))
 	return true
 }
 

@@ -320,3 +320,25 @@ func TestExecWhole(t *testing.T) {
 		expect(t, c, `"y"`)
 	}
 }
+
+// TestWatchMemory watches more keys than there is memory for: the connection must end, and
+// give all of it back.
+func TestWatchMemory(t *testing.T) {
+	srv := New(openStore(t), Options{ClientMemory: 1 << 20})
+	defer srv.Shutdown(context.Background())
+	c, _ := pipe(t, srv)
+	c.SendRaw("WATCH")
+	for i := range 5000 {
+		c.SendRaw(fmt.Sprint(" key", i))
+	}
+	c.SendRaw("\r\n")
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, c, "+OK")
+	expectEnd(t, c)
+	srv.Shutdown(context.Background())
+	if held, n := srv.memory.held.Load(), len(srv.watches.mu.keys); held != 0 || n != 0 {
+		t.Errorf("%d bytes are held, %d keys watched", held, n)
+	}
+}

@@ -45,21 +45,33 @@ func (w *watches) init() {
 // that it does not see is one that marks it.
 func (c *conn) watch(key []byte) error {
 	k := placedKey{c.db, string(key)}
-	for i := range c.watching {
-		if c.watching[i].placedKey == k {
-			return nil
-		}
+	if !c.srv.watches.enter(k, c) {
+		return nil
 	}
-	w := &c.srv.watches
-	w.mu.Lock()
-	if w.mu.keys[k] == nil {
-		w.mu.keys[k] = make(map[*conn]struct{})
-	}
-	w.mu.keys[k][c] = struct{}{}
-	w.mu.Unlock()
-	w.n.Add(1)
 	c.watching = append(c.watching, watchedKey{placedKey: k})
+	c.watchBytes += len(key) + watchedBytes
 	return c.look(&c.watching[len(c.watching)-1])
+}
+
+// watchedBytes is what a watched key takes beside its bytes, which the connection and the
+// table share.
+const watchedBytes = 256
+
+// enter notes that c watches k. It is false if it did before.
+func (w *watches) enter(k placedKey, c *conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	conns := w.mu.keys[k]
+	if _, again := conns[c]; again {
+		return false
+	}
+	if conns == nil {
+		conns = make(map[*conn]struct{})
+		w.mu.keys[k] = conns
+	}
+	conns[c] = struct{}{}
+	w.n.Add(1)
+	return true
 }
 
 // look fills in what the key has, in the view of now.
@@ -109,7 +121,7 @@ func (c *conn) unwatch() {
 	}
 	w.mu.Unlock()
 	w.n.Add(-int64(len(c.watching)))
-	c.watching = nil
+	c.watching, c.watchBytes = nil, 0
 	c.touched.Store(false)
 }
 
