@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -371,13 +372,29 @@ func nextWrite(data []byte) (w write, rest []byte, err error) {
 	return w, data[end:], nil
 }
 
+// fewStripes are sorted in less time than a bit for each of them all is looked at.
+const fewStripes = 16
+
 // sorted puts stripes into their order, each once.
-func sorted(stripes []uint16) []uint16 {
-	if len(stripes) < 2 {
-		return stripes
+func sorted(list []uint16) []uint16 {
+	switch {
+	case len(list) < 2:
+		return list
+	case len(list) < fewStripes:
+		slices.Sort(list)
+		return slices.Compact(list)
 	}
-	slices.Sort(stripes)
-	return slices.Compact(stripes)
+	var set [stripes / 64]uint64
+	for _, s := range list {
+		set[s/64] |= 1 << (s % 64)
+	}
+	list = list[:0]
+	for i, word := range set {
+		for ; word != 0; word &= word - 1 {
+			list = append(list, uint16(64*i+bits.TrailingZeros64(word)))
+		}
+	}
+	return list
 }
 
 // collect is the first look at b, which is new: it puts the generations that keyspaces

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -194,4 +195,21 @@ func TestTrimmed(t *testing.T) {
 	left := *o
 	left.fs = m.Crash(memdisk.Kill, nil)
 	wantSame(t, contents(t, open(t, "/d", &left)), want)
+}
+
+// TestSorted compares both ways in which stripes are put into their order.
+func TestSorted(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for n := range 200 {
+		list := make([]uint16, n)
+		for i := range list {
+			list[i] = uint16(r.IntN(stripes))
+		}
+		want := slices.Clone(list)
+		slices.Sort(want)
+		want = slices.Compact(want)
+		if got := sorted(list); !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	}
 }
