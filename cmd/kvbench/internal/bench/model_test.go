@@ -128,9 +128,14 @@ func (it *modelIterator) SeekGE(key []byte) bool {
 	return it.valid("seek")
 }
 
-func (it *modelIterator) Key() []byte   { return []byte(it.keys[it.at]) }
-func (it *modelIterator) Value() []byte { return []byte(it.store[it.keys[it.at]]) }
-func (it *modelIterator) Close() error  { return nil }
+func (it *modelIterator) Key() []byte  { return []byte(it.keys[it.at]) }
+func (it *modelIterator) Close() error { return nil }
+
+func (it *modelIterator) Value() []byte {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	return []byte(it.store[it.keys[it.at]])
+}
 
 // onModel runs a workload on a model that was loaded for it, and verifies it. It returns
 // what was done, and the clients.
