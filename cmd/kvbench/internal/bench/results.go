@@ -40,17 +40,9 @@ func notes(c *Config) []string {
 	if c.Sync {
 		synced = "synced"
 	}
-	var ops []string
-	for _, w := range c.Workloads {
-		ops = append(ops, fmt.Sprintf("%s %s", w, humanize.Comma(int64(opsOf(w, c)))))
-	}
-	limit := ""
-	if c.Duration > 0 {
-		limit = fmt.Sprintf(", or as many as it does in %v; what draws keys and what scans goes on for that time", c.Duration)
-	}
 	lines := []string{
 		"Writes are " + synced + "; values compress to half. The engine that goes first alternates.",
-		"Operations of all threads together: " + strings.Join(ops, ", ") + limit + ".",
+		amounts(c),
 		"fill* and ycsbload write each key once into an empty store; the others run on a store loaded with all keys in random order, " +
 			"settled, opened again and read once" + warmed(c) + ". Keys are drawn with replacement, of readzipf as YCSB's zipfian. " +
 			fmt.Sprintf("seekrandom makes an iterator, seeks and reads %d entries; fillbatch writes %d keys a batch, its latency is that of a batch. ", c.SeekNexts, c.BatchEntries) +
@@ -65,6 +57,30 @@ func notes(c *Config) []string {
 			"so what waits behind a stall counts as late. Clients that wait for the next one use the processor.", humanize.Commaf(c.Rate)))
 	}
 	return lines
+}
+
+// amounts says how much of each workload was done.
+func amounts(c *Config) string {
+	var counted, timed []string
+	for _, w := range c.Workloads {
+		if endless(w, c) {
+			timed = append(timed, w.String())
+		} else {
+			counted = append(counted, fmt.Sprintf("%s %s", w, humanize.Comma(int64(opsOf(w, c)))))
+		}
+	}
+	var parts []string
+	if len(counted) > 0 {
+		limit := ""
+		if c.Duration > 0 {
+			limit = fmt.Sprintf(", or as many as in %v", c.Duration)
+		}
+		parts = append(parts, "Operations of all threads together"+limit+": "+strings.Join(counted, ", ")+".")
+	}
+	if len(timed) > 0 {
+		parts = append(parts, fmt.Sprintf("For %v: %s.", c.Duration, strings.Join(timed, ", ")))
+	}
+	return strings.Join(parts, " ")
 }
 
 func warmed(c *Config) string {

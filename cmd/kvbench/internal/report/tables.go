@@ -176,7 +176,7 @@ func written(rows []row) *grid {
 	g := newGrid(2, "workload", "engine", "to device", "to device x", "on disk", "on disk x")
 	for i := range rows {
 		r := &rows[i]
-		if !r.wrote() {
+		if !r.wrote() || r.phases[0].DiskBytes == 0 { // the store of a server is not seen
 			continue
 		}
 		device := r.over(func(p *result.Phase) float64 { return float64(p.Written()) })
