@@ -47,7 +47,7 @@ type client struct {
 
 	epoch    time.Time // of now
 	deadline int64     // by now
-	every    keys.Draw // gaps between timed calls, of none if each is timed
+	gaps     keys.Draw // between timed calls; zero if each is timed
 	interval float64   // nanoseconds between two calls of all clients; 0 = as fast as it can
 	stop     *atomic.Bool
 
@@ -105,7 +105,7 @@ func (c *client) record(nanos int64, standsFor int64) {
 // each calls op with 0, 1 and so on until the calls are done. Each is timed, or some
 // are, with gaps of random length.
 func (c *client) each(op func(i int) error) error {
-	all := c.every == (keys.Draw{}) && c.interval == 0
+	all := c.gaps == (keys.Draw{}) && c.interval == 0
 	next, stood := 0, int64(1) // the call that is timed next, and for how many it stands
 	last := c.now()
 	for i := range c.calls {
@@ -120,7 +120,7 @@ func (c *client) each(op func(i int) error) error {
 			continue
 		}
 		now := c.now()
-		c.record(now-last, stood)
+		c.record(now-last, stood*int64(c.per))
 		last = now
 		gap := c.gap()
 		next, stood = i+1+gap, int64(1+gap)
@@ -133,10 +133,10 @@ func (c *client) each(op func(i int) error) error {
 
 // gap is how many calls are not timed after one that was.
 func (c *client) gap() int {
-	if c.every == (keys.Draw{}) || c.interval > 0 {
+	if c.gaps == (keys.Draw{}) || c.interval > 0 {
 		return 0
 	}
-	return int(c.every.Next())
+	return int(c.gaps.Next())
 }
 
 // wakeAhead is how long before its time a client that waits is awake: a sleep ends

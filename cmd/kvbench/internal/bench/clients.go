@@ -80,7 +80,7 @@ func (r *run) newClient(db engine.DB, j job, index int) *client {
 		c.names = &names
 	}
 	if k.every > 0 {
-		c.every = keys.NewDraw(uint64(2*k.every-1), mine)
+		c.gaps = keys.NewDraw(uint64(2*k.every-1), mine)
 	}
 	if k.paced && r.Rate > 0 {
 		c.interval = float64(time.Second) * float64(c.per) / r.Rate

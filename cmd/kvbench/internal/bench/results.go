@@ -50,7 +50,7 @@ func notes(c *Config) []string {
 			"those of readwhilewriting are the readers', with one more client that overwrites.",
 		"YCSB: A 50 % update, B 5 % update, C reads, D 5 % insert and reads of the latest, E 5 % insert and scans of 1 to 100 entries, F 50 % read-modify-write; " +
 			"an update writes the whole value. " + distributed(c),
-		fmt.Sprintf("A latency includes making the key and one read of the clock. Every operation is timed, but of the workloads that only get one in %d, and of scans one entry in %d.", everyGet, everyStep),
+		fmt.Sprintf("A latency includes making the key, one read of the clock, and keeping the latency before it. Every operation is timed, but of the workloads that only get one in %d, and of scans one entry in %d.", everyGet, everyStep),
 	}
 	if c.Rate > 0 {
 		lines = append(lines, fmt.Sprintf("Open loop: clients begin %s operations a second together, scans and batches aside; a latency is from the time at which the operation was due, "+
