@@ -19,9 +19,7 @@ func smallConfig(t *testing.T) Config {
 		N:       300, KeyBytes: 16, ValueBytes: 100, SeekNexts: 50, BatchEntries: 7,
 		Memory: 64 << 20, Reps: 1, Seed: 1, Dir: t.TempDir(), PebbleBloom: true,
 	}
-	for _, name := range []string{
-		"fillbatch", "fillsync", "readmissing", "readseq", "seekrandom", "readwhilewriting", "deleterandom", "ycsbd", "ycsbe",
-	} {
+	for _, name := range []string{"fillbatch", "readseq", "readwhilewriting", "ycsbd"} {
 		c.Workloads = append(c.Workloads, Workload{Name: name, Threads: 2})
 	}
 	return c
