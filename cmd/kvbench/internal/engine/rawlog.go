@@ -29,7 +29,10 @@ func (rawLog) Settings() []string {
 
 const (
 	rawLogBytes = 64 << 20 // of the file
-	rawLogChunk = 1 << 20
+
+	// rawLogChunk is how much is written at once beforehand. A piece becomes one folio
+	// of the page cache, and writing to a large one is dearer.
+	rawLogChunk = 16 << 10
 
 	// rawLogHeader is as many bytes as a log needs to find its end: length, crc,
 	// number, and two lengths.
@@ -46,13 +49,18 @@ func (rawLog) Open(dir string, m Mode) (DB, error) {
 	}
 	l := &rawLogDB{file: f}
 	l.written.L = &l.mu
+	zeros := make([]byte, rawLogChunk)
 	for at := int64(0); at < rawLogBytes; at += rawLogChunk {
-		if _, err := f.WriteAt(make([]byte, rawLogChunk), at); err != nil {
+		if _, err := f.WriteAt(zeros, at); err != nil {
 			_ = f.Close()
 			return nil, err
 		}
 	}
-	return l, f.Sync()
+	if err := f.Sync(); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // A rawLogDB numbers its groups from 1.
