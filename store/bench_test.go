@@ -101,14 +101,44 @@ func BenchmarkPut(b *testing.B) {
 }
 
 func BenchmarkScan(b *testing.B) {
+	benchScan(b, (*Iterator).First, (*Iterator).Next)
+}
+
+func BenchmarkScanBack(b *testing.B) {
+	benchScan(b, (*Iterator).Last, (*Iterator).Prev)
+}
+
+func benchScan(b *testing.B, begin, step func(*Iterator) bool) {
 	db := benchStore(b)
 	it, err := db.NewIterator(nil)
 	if err != nil {
 		b.Fatal(err)
 	}
+	defer it.Close()
 	for b.Loop() {
-		if !it.Next() {
-			it.First()
+		if !step(it) {
+			begin(it)
+		}
+	}
+}
+
+// BenchmarkSeek makes an iterator, seeks, and reads the 50 entries from there on.
+func BenchmarkSeek(b *testing.B) {
+	db := benchStore(b)
+	r := rand.New(rand.NewPCG(1, 2))
+	var key []byte
+	for b.Loop() {
+		it, err := db.NewIterator(nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		key = benchKey(key, r.IntN(benchKeys))
+		ok := it.SeekGE(key)
+		for i := 0; ok && i < 50; i++ {
+			ok = len(it.Value()) == 100 && it.Next()
+		}
+		if err := it.Close(); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

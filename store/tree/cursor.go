@@ -451,13 +451,17 @@ const (
 )
 
 // expect finds the leaf that comes next, for expectMore, which begins a little later if the
-// cursor was just set: it may not come so far. What it finds need not be true. It runs inside a boundary.
+// cursor was just set: it may not come so far. What it finds need not be true. It runs
+// inside a boundary.
 func (c *Cursor) expect(walking bool) {
 	c.expected = pageLines
 	if c.height < 2 {
 		return
 	}
 	b := &c.way[1]
+	if c.t.pages.State(b.id) == pagemeta.Absent {
+		return // a trap would have the cursor take the leaf again
+	}
 	n, index := c.t.node(b.id), b.index+c.dir
 	if !n.sane() || index < 0 || index > n.count() {
 		return
