@@ -84,7 +84,7 @@ type daemon struct {
 	log       *slog.Logger
 	id        *identity // whom to become; nil is nobody else
 	tls       certificates
-	secret    *server.Secret // nil is no password
+	secret    *server.Secret // of the start; nil is no password
 	listeners []net.Listener // of clients
 	admins    []net.Listener
 	srv       *server.Server
@@ -150,15 +150,22 @@ func (d *daemon) identify() error {
 
 // readFiles reads the password and the certificates.
 func (d *daemon) readFiles() (err error) {
+	d.secret, err = d.reload()
+	return err
+}
+
+// reload returns the password, nil if there is no file of it, and reads the certificates,
+// which hold from then on. It may be called at any time.
+func (d *daemon) reload() (secret *server.Secret, err error) {
 	if d.requirePassFile != "" {
-		if d.secret, err = readPassword(string(d.requirePassFile)); err != nil {
-			return err
+		if secret, err = readPassword(string(d.requirePassFile)); err != nil {
+			return nil, err
 		}
 	}
 	if d.tlsCertFile != "" {
 		err = d.tls.load()
 	}
-	return err
+	return secret, err
 }
 
 // listen opens the sockets of clients, and those of the admin.
@@ -285,12 +292,13 @@ func (d *daemon) reloadOnHangup() (stop func()) {
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
 		for range hangups {
-			if err := d.readFiles(); err != nil {
+			secret, err := d.reload()
+			if err != nil {
 				d.log.Error("reload: what was read before still holds", "err", err)
 				continue
 			}
-			if d.requirePassFile != "" { // else clients may have set one
-				d.srv.SetSecret(d.secret)
+			if secret != nil { // else clients may have set one
+				d.srv.SetSecret(secret)
 			}
 			d.log.Info("reloaded")
 		}
