@@ -58,8 +58,9 @@
 //
 //	1  claim the keys that are named     others that name them wait
 //	2  call the function                 reads are noted, writes are kept in a batch
-//	3  write the batch, as above         but if a read is not true any more: from 2 on
+//	3  write the batch, as above to 7    but if a read is not true any more: from 2 on
 //	4  give up the claims
+//	5  wait, as above in 8
 //
 // Nothing is locked for the store while the function runs but the claims, which only calls
 // of Modify take. A blind write to what it has read makes it run again. So does one by a
