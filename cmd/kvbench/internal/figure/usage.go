@@ -8,7 +8,9 @@ type Usage struct {
 	OthersCores   float64 `json:"others_cores"`       // cores that all else kept busy, the kernel's threads too
 
 	// Of the process, as the kernel counts them: reads from the device, read-ahead
-	// included; and what it has made dirty, be it on the device yet or not.
+	// included; and what it has made dirty, be it on the device yet or not. Of the page
+	// cache whole folios count, which ext4 makes as large as the first write to them:
+	// up to MiBs for a few bytes.
 	ReadBytes  int64 `json:"read_bytes"`
 	WriteBytes int64 `json:"write_bytes"`
 

@@ -62,7 +62,8 @@ func explain(rows []row) []string {
 		lines = append(lines, fmt.Sprintf("?: others kept more than %s cores busy meanwhile, the kernel's own threads included.", table.Digits(disturbedCores)))
 	}
 	if len(written(rows).Lines) > 0 {
-		lines = append(lines, "To device: bytes that the process made dirty until that, x: over the keys and values that the clients wrote. "+
+		lines = append(lines, "To device: bytes that the process made dirty until that, in whole folios of the page cache, which makes it a bound; "+
+			"x: over the keys and values that the clients wrote. "+
 			"On disk: the store's files after it, x: over the keys and values in them.")
 	}
 	if len(memory(rows).Lines) > 0 {
