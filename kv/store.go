@@ -83,7 +83,8 @@ type Writer interface {
 	Delete(key []byte, d Durability) error
 
 	// DeleteRange removes the keys of a range, and returns how many it has removed, among
-	// them those that have expired and were not yet reclaimed. It goes in steps: an error, that of ctx too, may come when some are gone.
+	// them those that have expired and were not yet reclaimed. It goes in steps: an error,
+	// that of ctx too, may come when some are gone.
 	DeleteRange(ctx context.Context, lower, upper []byte, d Durability) (deleted uint64, err error)
 
 	// Clear removes all keys at once, whatever their number, and returns when that is on

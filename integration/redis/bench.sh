@@ -30,7 +30,8 @@ ran() { cat "/proc/$1/task/"*/schedstat | awk '{ ns += $1 } END { printf "%.0f\n
 operations() { # fsync pipeline clients test
 	local n=$((4000 * $2))
 	[[ $2 == 1 ]] && n=20000
-	[[ $3 == 1 ]] && n=$((1500 * $2))
+	[[ $3 == 1 ]] && n=$((6000 * $2))
+	[[ $1$3 == always1 && $4 == set ]] && n=$((1500 * $2)) # each batch waits for the disk
 	echo $n
 }
 
