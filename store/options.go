@@ -43,10 +43,10 @@ type Options struct {
 	// file, in bytes; their images in a round may take as much again. A flush
 	// round starts at half of it, and writers are slowed down when less than a
 	// quarter is left. Larger: fewer writes of the same page, but longer
-	// rounds. Default 0: a quarter of MemoryBudget, or up to 1 GiB while
-	// all data is in memory beside the images; the most is a third. Dirty pages and images
-	// get no more than half of what the tables leave of the budget, unless all data is
-	// in memory.
+	// rounds. Default 0: a quarter of MemoryBudget, or 1 GiB if that is less, but all
+	// pages while all data is in memory beside their images; the most is a third. Dirty
+	// pages and images get no more than half of what the tables leave of the budget,
+	// unless all data is in memory.
 	DirtyBudget int64
 
 	// LogBytes is how much the log may grow before a flush round starts. It
@@ -110,7 +110,7 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	c.mostDirty = c.DirtyBudget
 	if c.DirtyBudget == 0 {
-		c.mostDirty = 1 << 30
+		c.mostDirty = c.MemoryBudget // what bounds it is room for images
 		c.DirtyBudget = max(min(c.MemoryBudget/4, 1<<30, (c.MemoryBudget-4<<20)/4), minCredits*pagemeta.PageBytes)
 	}
 	if c.LogBytes == 0 {
