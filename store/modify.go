@@ -41,7 +41,7 @@ func (ks *Keyspace) Modify(ctx context.Context, keys [][]byte, d Durability, fn 
 // modify is Modify up to the wait for the disk, in which others may have the keys.
 func (ks *Keyspace) modify(ctx context.Context, keys [][]byte, fn func(tx *Tx) error) (lsn LSN, wrote bool, err error) {
 	tx := txs.Get().(*Tx)
-	defer txs.Put(tx)
+	defer tx.done()
 	db := ks.db
 	tx.db, tx.home, tx.batch.tx = db, ks, tx
 	tx.claim(keys)
@@ -59,6 +59,14 @@ func (ks *Keyspace) modify(ctx context.Context, keys [][]byte, fn func(tx *Tx) e
 		}
 		tx.claimMore()
 	}
+}
+
+// done keeps tx for another Modify, without the long values that it has put.
+func (tx *Tx) done() {
+	if tx.longs > 0 {
+		tx.reset()
+	}
+	txs.Put(tx)
 }
 
 // try calls fn and makes its writes.
