@@ -12,7 +12,8 @@ import (
 // EXEC runs the queued commands in one transaction of the store: all that they read is
 // of one moment, all that they write becomes visible and durable as one. Commands about
 // a whole database (flagWhole) stand between transactions instead: what is before one of
-// them, it, and what is after it are done in this order, but not as one.
+// them, it, and what is after it are done in this order, but not as one. Where what is
+// after it cannot be done, each command of that is answered with the error.
 func transactionCommands() []*command {
 	const (
 		sub   = flagNoscript | flagLoading | flagStale | flagAllowBusy
@@ -166,8 +167,13 @@ func (c *conn) exec(queue []queued) (done bool, err error) {
 		}
 		if n > 0 || first {
 			same, err := c.execTogether(queue[:n], watched)
-			if err != nil || !same {
+			switch {
+			case err == nil && !same, err != nil && first:
 				return false, err
+			case err != nil: // but what came before is done
+				for range n {
+					c.fail(err)
+				}
 			}
 			watched = nil
 		}
@@ -206,7 +212,8 @@ func (c *conn) execTogether(queue []queued, watched []watchedKey) (same bool, er
 		return nil
 	})
 	if err != nil {
-		c.written = c.written[:0]
+		c.out.Truncate(mark)
+		c.db, c.space, c.written, c.multi.failed = db, space, c.written[:0], nil
 		return false, err
 	}
 	c.committed(lsn)

@@ -293,7 +293,7 @@ func (noSpaces) Keyspace(string) (*store.Keyspace, error) { return nil, errors.N
 // when they are alone: EXEC must answer as many as there are commands, or one error.
 func TestExecWhole(t *testing.T) {
 	secret := NewSecret([]byte("right"))
-	long := strings.Repeat("k", store.MaxKeyBytes+1)
+	long, tooLong := strings.Repeat("k", store.MaxKeyBytes+1), "key of 1025 bytes: too large: the limit is 1024"
 	for _, step := range []struct {
 		db    Store
 		queue []string
@@ -302,7 +302,8 @@ func TestExecWhole(t *testing.T) {
 		{&rerun{&faulty{DB: openStore(t)}}, []string{"SET a 1", "AUTH wrong", "SET b 1"}, "[+OK -" + wrongPass + " +OK]"},
 		{noSpaces{openStore(t)}, []string{"SET a 1", "FLUSHALL", "SET b 1"}, "[+OK -ERR no keyspace +OK]"},
 		{noSpaces{openStore(t)}, []string{"SET a 1", "FLUSHALL", "SET " + long + " 1", "SET b 1"},
-			"-EXECABORT Transaction discarded because of: key of 1025 bytes: too large: the limit is 1024"},
+			"[+OK -ERR no keyspace -ERR " + tooLong + " -ERR " + tooLong + "]"},
+		{noSpaces{openStore(t)}, []string{"SET " + long + " 1", "FLUSHALL"}, "-EXECABORT Transaction discarded because of: " + tooLong},
 	} {
 		_, addr := start(t, step.db, Options{Secret: &secret})
 		c := dial(t, addr)
