@@ -91,6 +91,7 @@ func dial(t testing.TB, addr string) *resptest.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.SetDeadline(time.Now().Add(2 * time.Minute)) // ends what hangs, and decides nothing else
 	t.Cleanup(func() { c.Close() })
 	return c
 }
