@@ -29,17 +29,14 @@ func (db *DB) recover() error {
 	db.merger.start(db)
 	var b Batch
 	var err error
-	var warm warmup
 	show := db.progress(wal.LSN(from))
 	db.recovery, err = db.log.Replay(wal.LSN(from), func(payload []byte, end wal.LSN) error {
 		if err := db.replay(&b, payload, end); err != nil {
 			return err
 		}
-		warm.replayed(db, uint64(end)-from)
 		show(end)
 		return nil
 	})
-	warm.end()
 	if err != nil {
 		err = fmt.Errorf("log: %w", err)
 		_ = db.flusher.Stop(err) // no checkpoint of half a recovery
