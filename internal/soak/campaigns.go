@@ -34,7 +34,7 @@ var campaigns = []campaign{
 	{name: "model", dir: "store", run: "^TestConformance$", scale: 100},
 	{name: "client", dir: "client", run: "^TestConformance$", scale: 20},
 	{name: "linear", dir: "integration", run: "^TestLinear", scale: 5},
-	{name: "mutants", dir: "internal/mutant", run: "^TestMutants$", scale: 2},
+	{name: "mutants", dir: "internal/mutant", run: "^TestMutants$", scale: 3},
 
 	{name: "fuzz-resp", dir: "server/resp", fuzz: "FuzzReader"},
 	{name: "fuzz-reply", dir: "server/resp", fuzz: "FuzzRoundTrip"},
