@@ -106,30 +106,34 @@ func (t *tracking) remember(by *tracker, key []byte) {
 		s.keys[string(key)] = append(list, by)
 		t.items.Add(int64(len(list) + 1 - had))
 	}
-	var evicted string
-	var told []*tracker
-	if most := t.most.Load(); !known && t.keys.Add(1) > most && most > 0 {
-		evicted, told = t.evict(s, string(key))
-	}
+	most := t.most.Load()
+	over := !known && t.keys.Add(1) > most && most > 0
 	s.mu.Unlock()
-	for _, tr := range told {
-		tr.tell([][]byte{[]byte(evicted)}, nil)
+	if over {
+		t.evict(s, string(key))
 	}
 }
 
-// evict takes a key of s out, but not spared unless there is no other, and returns who is
-// to be told. The caller has the lock of s, in which there is a key.
-func (t *tracking) evict(s *trackingShard, spared string) (key string, told []*tracker) {
+// evict takes a key of s out, but not spared unless there is no other, and tells who has
+// read it. It is false if there is none.
+func (t *tracking) evict(s *trackingShard, spared string) (ok bool) {
+	var key string
+	var told []*tracker
+	s.mu.Lock()
 	for k, list := range s.keys { // the first is any
-		if k != spared || len(s.keys) == 1 {
+		if ok = k != spared || len(s.keys) == 1; ok {
 			key, told = k, list
+			delete(s.keys, key)
+			t.keys.Add(-1)
+			t.items.Add(-int64(len(told)))
 			break
 		}
 	}
-	delete(s.keys, key)
-	t.keys.Add(-1)
-	t.items.Add(-int64(len(told)))
-	return key, told
+	s.mu.Unlock()
+	for _, tr := range told {
+		tr.tell([][]byte{[]byte(key)}, nil)
+	}
+	return ok
 }
 
 // trim evicts what is beyond the bound, which may have become lower.
@@ -137,15 +141,8 @@ func (t *tracking) trim() {
 	for i := range t.shards {
 		s := &t.shards[i]
 		for most := t.most.Load(); most > 0 && t.keys.Load() > most; {
-			s.mu.Lock()
-			if len(s.keys) == 0 {
-				s.mu.Unlock()
+			if !t.evict(s, "") {
 				break
-			}
-			key, told := t.evict(s, "")
-			s.mu.Unlock()
-			for _, tr := range told {
-				tr.tell([][]byte{[]byte(key)}, nil)
 			}
 		}
 	}
@@ -227,7 +224,7 @@ func (t *tracking) flush(from *conn) {
 	if t.clients.Load() == 0 && t.keys.Load() == 0 {
 		return
 	}
-	told := make(map[*tracker]struct{})
+	var told []*tracker
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()
@@ -242,11 +239,11 @@ func (t *tracking) flush(from *conn) {
 	srv.mu.Lock()
 	for c := range srv.mu.open {
 		if tr := c.tracker.Load(); tr != nil {
-			told[tr] = struct{}{}
+			told = append(told, tr)
 		}
 	}
 	srv.mu.Unlock()
-	for tr := range told {
+	for _, tr := range told {
 		tr.tell(nil, from)
 	}
 }
