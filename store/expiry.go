@@ -112,16 +112,8 @@ func (db *DB) expiry(key []byte) (uint64, error) {
 		return 0, ErrClosed
 	}
 	var buf [tree.MaxEntryBytes]byte
-	_, found, expiry, err := db.find(buf[:0], key)
-	switch {
-	case db.closed.Load():
-		return 0, ErrClosed
-	case err != nil:
-		return 0, db.readError(err)
-	case found == tree.Nothing:
-		return 0, ErrNotFound
-	}
-	return expiry, nil
+	_, _, expiry, err := db.lookup(buf[:0], key)
+	return expiry, err
 }
 
 // Expire sets when key expires, and tells whether it was there; the zero time is never.

@@ -34,15 +34,11 @@ func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	if db.closed.Load() {
 		return dst, ErrClosed
 	}
-	value, found, _, err := db.find(dst, key)
-	switch {
-	case db.closed.Load(): // whatever was read, it may not have been this store
-		return dst, ErrClosed
-	case err != nil:
-		return dst, db.readError(err)
-	case found == tree.Nothing:
-		return dst, ErrNotFound
-	case found == tree.Long:
+	value, found, _, err := db.lookup(dst, key)
+	if err != nil {
+		return dst, err
+	}
+	if found == tree.Long {
 		return db.readLong(dst, key, value[len(dst):], offset, n)
 	}
 	if offset == 0 && n >= int64(len(value)-len(dst)) {
@@ -68,15 +64,11 @@ func (ks *Keyspace) ValueBytes(key []byte) (int, error) {
 // valueBytes is ValueBytes of a key of the tree.
 func (db *DB) valueBytes(key []byte) (int, error) {
 	var buf [tree.MaxEntryBytes]byte
-	value, found, _, err := db.find(buf[:0], key)
-	switch {
-	case db.closed.Load():
-		return 0, ErrClosed
-	case err != nil:
-		return 0, db.readError(err)
-	case found == tree.Nothing:
-		return 0, ErrNotFound
-	case found == tree.Short:
+	value, found, _, err := db.lookup(buf[:0], key)
+	if err != nil {
+		return 0, err
+	}
+	if found == tree.Short {
 		return len(value), nil
 	}
 	r, err := db.parseRef(value)

@@ -31,6 +31,20 @@ func (db *DB) find(dst, key []byte) (value []byte, found tree.Found, expiry uint
 	return value, found, expiry, err
 }
 
+// lookup is find with the errors that users get: ErrClosed, ErrNotFound, or that of a page.
+func (db *DB) lookup(dst, key []byte) (value []byte, found tree.Found, expiry uint64, err error) {
+	value, found, expiry, err = db.find(dst, key)
+	switch {
+	case db.closed.Load(): // whatever was read, it may not have been this store
+		err = ErrClosed
+	case err != nil:
+		err = db.readError(err)
+	case found == tree.Nothing:
+		err = ErrNotFound
+	}
+	return value, found, expiry, err
+}
+
 // pass returns when who has the stripe now, if anybody, has made all its writes and
 // has its LSN.
 func (db *DB) pass(stripe uint16) {
