@@ -104,6 +104,32 @@ func TestClientPause(t *testing.T) {
 	do(t, b, "GET", "x")
 }
 
+// TestKillPaused ends a connection whose command waits: nobody waits for that, and what
+// the client has sent since is not executed.
+func TestKillPaused(t *testing.T) {
+	_, addr := start(t, openStore(t), Options{})
+	a, b := dial(t, addr), dial(t, addr)
+	id := strings.TrimPrefix(answer(t, b, "CLIENT", "ID"), ":")
+	do(t, a, "CLIENT", "PAUSE", "1000000", "WRITE")
+	b.SendRaw("PING\r\nCLIENT REPLY OFF\r\nSET x 1\r\n")
+	b.Flush()
+	expect(t, b, "+PONG")
+	b.SendRaw("SET y 1\r\n")
+	b.Flush()
+	if got := answer(t, a, "CLIENT", "KILL", "ID", id); got != ":1" {
+		t.Fatalf("killed %s connections", got)
+	}
+	if _, err := b.Receive(); err == nil {
+		t.Error("a reply after the kill")
+	}
+	do(t, a, "CLIENT", "UNPAUSE")
+	for strings.Count(answer(t, a, "CLIENT", "LIST"), "id=") > 1 {
+	}
+	if got := answer(t, a, "GET", "y"); got != "nil" {
+		t.Errorf("y is %s", got)
+	}
+}
+
 // TestPauses begins a long pause and short ones at once, of which the long one counts,
 // while somebody waits, and then shuts down: who waits is answered before the end.
 func TestPauses(t *testing.T) {
