@@ -29,6 +29,7 @@ const (
 	maxHeap     = 64 << 20 // bytes
 	minClean    = 1 << 20  // bytes
 	changeShare = 4        // of the budget, at most
+	chunkShare  = 4        // of changes: chunks of theirs that are not full, at most
 )
 
 func heapBytes(budget int64) int64 { return min(max(budget/heapShare, minHeap), maxHeap) }
@@ -74,9 +75,11 @@ func (o *Options) credits(pages int64) int {
 
 // dirtyInMemory is how many bytes of pages may be changed if a file of so many is in
 // memory whole: any number if there is room for the images of all; a page counts again
-// when it is changed while its image is on its way.
+// when it is changed while its image is on its way. Changes are kept beside leaves that
+// are not in memory, less than a page beside each: they take the memory of these, and
+// more only for the ends of their chunks.
 func (o *Options) dirtyInMemory(pages int64) int64 {
-	whole, most := pages*pagemeta.PageBytes, o.spare(pages)-o.changeBytes(pages)
+	whole, most := pages*pagemeta.PageBytes, o.spare(pages)-o.changeBytes(pages)/chunkShare
 	if images := most - whole; images < whole {
 		most = images
 	}

@@ -32,7 +32,11 @@ func TestCredits(t *testing.T) {
 			}
 			most = n
 			at := min(n, pages*page) // a page can be Dirty and have an image at one time
-			if need := 2*at + o.changeBytes(pages); n > minCredits*page && need > o.spare(pages) {
+			beside := o.changeBytes(pages)
+			if at > o.spare(pages)/4 { // then all pages are in memory, or their place is free
+				beside /= chunkShare
+			}
+			if need := 2*at + beside; n > minCredits*page && need > o.spare(pages) {
 				t.Fatalf("%+v: %d bytes dirty of %d pages need %d bytes, and there are %d", given, n, pages, need, o.spare(pages))
 			}
 		}
@@ -41,7 +45,8 @@ func TestCredits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pages, got := 85_000, o.credits(85_000); got < 2*pages {
+	// Files grow ahead of their use, so this is the one of 2,000,000 short entries.
+	if pages, got := 95_000, o.credits(95_000); got < 2*pages {
 		t.Errorf("%d credits with all %d pages in memory, want twice as many", got, pages)
 	}
 }
