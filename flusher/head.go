@@ -80,3 +80,9 @@ func (f *Flusher) Mkwrite(id pagemeta.PageID, head uint32, frozen *pagemeta.Page
 	}
 	return f.heads.attach(), nil
 }
+
+// Forget takes back what Mkwrite has given for head. It is called by pagemeta.
+func (f *Flusher) Forget(head uint32) {
+	f.heads.release([]pagemeta.FrozenPage{{Head: head}})
+	f.credits.give(1)
+}

@@ -31,7 +31,7 @@ func (t *Table) AskMany(ids []PageID, heat Heat) {
 	}
 	reader.ReadPages(locked, func(i int, image *Page, err error) {
 		if err == nil {
-			_ = t.install(locked[i], image) // Ask will say what it is
+			_ = t.bring(locked[i], image) // Ask will say what it is
 		}
 		t.unlock(locked[i])
 	})

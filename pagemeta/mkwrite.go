@@ -28,6 +28,9 @@ var pagePool = sync.Pool{New: func() any { return NewPage() }}
 // flusher could write the page and mark it Clean after its head was made and
 // before its first store: writable, changed, and in nobody's set.
 //
+// A fresh page that is Absent is not loaded before: C makes it, of zeros and writable,
+// in one call instead of two.
+//
 // The caller holds no latch. It has reserved credits, so B need not wait for the
 // flusher, but B may block and may fail: then nothing has happened.
 func (t *Table) mkwrite(id PageID, by *atomic.Uint64) (err error) {
@@ -37,10 +40,10 @@ func (t *Table) mkwrite(id PageID, by *atomic.Uint64) (err error) {
 	t.lock(id)         // A
 	defer t.unlock(id) // E
 	w := t.load(id)
-	switch w.State() {
-	case Dirty:
+	switch {
+	case w.State() == Dirty:
 		return nil // another operation was faster; let the store try again
-	case Absent:
+	case w.State() == Absent && !w.fresh():
 		if err := t.fetch(id); err != nil {
 			return err
 		}
@@ -59,13 +62,18 @@ func (t *Table) mkwrite(id PageID, by *atomic.Uint64) (err error) {
 		}
 	}
 	t.step(id, stepUnprotect)
-	if err := t.arena.fd.Unprotect(t.arena.addr(id), PageBytes); err != nil { // C
+	if w.State() == Absent {
+		if err := t.install(id, &zeroPage, true); err != nil { // C
+			t.Owner.Forget(head)
+			return err
+		}
+	} else if err := t.arena.fd.Unprotect(t.arena.addr(id), PageBytes); err != nil { // C
 		return t.Owner.Stop(fmt.Errorf("mkwrite page %d: %w", id, err))
 	}
 	t.step(id, stepDirty)
 	t.setDirty(id)
 	t.move(id, Mkwrite, head) // D
-	if w.State() == Clean {
+	if w.State() == Clean || w.State() == Absent {
 		t.room.kept.Add(1)
 	}
 	by.Add(1)

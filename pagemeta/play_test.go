@@ -67,6 +67,8 @@ func (l *ledger) Mkwrite(_ PageID, _ uint32, frozen *Page) (uint32, error) {
 	return l.last, nil
 }
 
+func (l *ledger) Forget(head uint32) { _ = l.release(head) }
+
 func (l *ledger) release(head uint32) error {
 	i := slices.Index(l.live, head)
 	if i < 0 {

@@ -26,6 +26,10 @@ type Owner interface {
 	// After an error the page is as it was, and the error reaches the operation.
 	Mkwrite(id PageID, head uint32, frozen *Page) (uint32, error)
 
+	// Forget is told that there was no memory for the fresh page for which Mkwrite
+	// has returned head: the page is Absent as before.
+	Forget(head uint32)
+
 	// Stop is told that the kernel did not make a page writable for which there
 	// is a head already. No operation may begin any more. It returns what this one
 	// is to return.

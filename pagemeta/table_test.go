@@ -8,11 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/datadriven"
 
+	"faultline/internal/offheap"
 	"faultline/uffd"
 )
 
@@ -24,6 +26,7 @@ type testOwner struct {
 		disk        map[PageID]Page
 		images      map[PageID]Page // that Mkwrite has captured
 		heads       uint32
+		forgotten   []uint32
 		told        []string // of Mkwrite, in order
 		failRead    error
 		failMkwrite error
@@ -62,6 +65,12 @@ func (o *testOwner) Mkwrite(id PageID, head uint32, frozen *Page) (uint32, error
 	}
 	o.mu.told = append(o.mu.told, told)
 	return o.mu.heads, nil
+}
+
+func (o *testOwner) Forget(head uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.forgotten = append(o.mu.forgotten, head)
 }
 
 func (o *testOwner) attached() int {
@@ -330,4 +339,29 @@ func (s *script) state(id PageID) string {
 		return fmt.Sprintf("%v, writable", s.table.State(id))
 	}
 	return fmt.Sprint(s.table.State(id))
+}
+
+// TestNoMemoryForFresh has the kernel refuse to make a fresh page: mkwrite has an error,
+// its head is given back, and the page can be made later.
+func TestNoMemoryForFresh(t *testing.T) {
+	owner := newOwner()
+	table := newTable(t, Config{Pages: 8, Owner: owner})
+	const id = 3
+	table.Fresh(id)
+	// A page that is there already stands for memory that is not: both are errors of Copy.
+	if err := table.arena.fd.Copy(table.arena.addr(id), zeroPage[:], true); err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Prepare(id); !errors.Is(err, syscall.EEXIST) || table.State(id) != Absent {
+		t.Fatalf("Prepare of a page that cannot be made: %v, and it is %v", err, table.State(id))
+	}
+	if len(owner.mu.forgotten) != 1 || owner.mu.forgotten[0] != 1 {
+		t.Fatalf("heads given back: %d, want that of the page, 1", owner.mu.forgotten)
+	}
+	if err := offheap.Drop(table.arena.span(id, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Prepare(id); err != nil || table.State(id) != Dirty {
+		t.Fatalf("Prepare: %v, and the page is %v", err, table.State(id))
+	}
 }

@@ -135,17 +135,25 @@ func (t *Table) fetch(id PageID) error {
 			return err
 		}
 	}
-	return t.install(id, image)
+	return t.bring(id, image)
+}
+
+// bring makes the locked, Absent page id Clean, with image.
+func (t *Table) bring(id PageID, image *Page) error {
+	if err := t.install(id, image, false); err != nil {
+		return err
+	}
+	t.move(id, Load, 0)
+	return nil
 }
 
 // install puts image into the arena as the locked, Absent page id, protected by the
-// same call: between two calls a store could slip through.
-func (t *Table) install(id PageID, image *Page) error {
+// same call unless it is to be writable: between two calls a store could slip through.
+func (t *Table) install(id PageID, image *Page, writable bool) error {
 	t.changes(id)
-	if err := t.arena.fd.Copy(t.arena.addr(id), image[:], true); err != nil {
+	if err := t.arena.fd.Copy(t.arena.addr(id), image[:], !writable); err != nil {
 		return fmt.Errorf("load page %d: %w", id, err)
 	}
-	t.move(id, Load, 0)
 	t.arrived(id)
 	t.metrics.loads.Add(1)
 	return nil

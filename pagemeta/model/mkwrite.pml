@@ -10,8 +10,8 @@
  *	flusher     makes rounds; the last when all is done  (*Flusher).flush
  *	evictor     evicts EVICTS pages, whichever are Clean (*Table).evict
  *
- * A is Clean at first, B is Absent. For each page a writer takes the way of Prepare
- * or that of the trap.
+ * A is Clean at first, B is Absent, and with -DFRESH fresh too. For each page a writer
+ * takes the way of Prepare or that of the trap.
  *
  * What must hold, by the name of the assertion:
  *
@@ -39,6 +39,7 @@
  *	-DLATEPROTECT  the gate opens before the protection of the cut is complete
  *	-DMARKFIRST    Freeze marks the pages before it protects them, gate closed
  *	-DPLAINLOAD    a load installs the page, then protects it
+ *	-DHEADKEPT     the head of a page for which there is no memory is not given back
  *	-DRESTART      a trap after the first store begins the operation again
  *	-DREADERDIRTY  a reader's trap runs mkwrite, outside the gate
  *	-DBARELOAD     a load installs the page without protection
@@ -67,7 +68,7 @@
  * order; the code has locks and atomics between them); latches and versions (a
  * change of a page in phase 2 is one step); key locks; credits; the wait queues of
  * page lock and gate (who waits wakes when it may go on); batches of evictions, heat
- * and the account of memory; fresh pages; errors of Unprotect and of the disk, after
+ * and the account of memory; errors of Unprotect and of the disk, after
  * which the store stops; the disk, which is in round.pml.
  */
 #define A 0
@@ -126,6 +127,15 @@ byte slot[NH];          /* heads: place of the image in the running round */
 
 byte inside = 0;        /* gate */
 bool shut = false;
+
+#ifdef FRESH
+bool fresh[NP];         /* the Word: fresh */
+#define ISFRESH(p) fresh[p]
+#define AGED(p) fresh[p] = false
+#else
+#define ISFRESH(p) false
+#define AGED(p) skip
+#endif
 
 bool frozen[NP];        /* Table.frozen: the page is of the next cut */
 bool cutmade = false;   /* Table.cut: pages that are Frozen are of a cut */
@@ -224,14 +234,15 @@ inline loadPage(p) {
 }
 
 /* Table.mkwrite. seen is the state at the look, h the new head; failed tells that
- * the owner had an error: the page is as it was. */
+ * the owner had an error, or there was no memory for a fresh page: the page is as it
+ * was. */
 inline mkwrite(p) {
 	LOCK(p);                                                /* A */
 	if
 	:: state[p] == DIRTY                                    /*   already */
 	:: else ->
 		if
-		:: state[p] == ABSENT ->
+		:: state[p] == ABSENT && !ISFRESH(p) ->
 #ifdef READFIRST
 			was_read = file[p];
 #endif
@@ -264,17 +275,35 @@ inline mkwrite(p) {
 		   UNLOCK(p);
 #endif
 		   BETWEEN(p);
-		   pte[p] = WRITABLE;                           /* C  Unprotect */
+		   if
+		   :: seen != ABSENT -> pte[p] = WRITABLE       /* C  Unprotect */
+		   :: else ->                                   /* C  install */
+			if
+			:: atomic { fails > 0 -> fails--; failed = true };
+#ifndef HEADKEPT
+			   used[h] = false                      /*    Flusher.Forget */
+#endif
+			:: atomic {
+				PANIC_UNLESS(pte[p] == MISSING);
+				mem[p] = 0;
+				pte[p] = WRITABLE
+			   }
+			fi
+		   fi;
 #ifdef DROPLOCK
 		   LOCK(p);
 #endif
 		   BETWEEN(p);
-		   atomic {                                     /* D  setDirty, move */
+		   if
+		   :: failed
+		   :: else -> atomic {                          /* D  setDirty, move */
 			PANIC_UNLESS(state[p] != DIRTY);
 			dirty[p] = true;
 			state[p] = DIRTY;
+			AGED(p);
 			head[p] = h
-		   }
+		      }
+		   fi
 		fi
 	fi;
 	atomic { seen = 0; h = 0; UNLOCK(p) }                   /* E */
@@ -671,6 +700,9 @@ init {
 	atomic {
 		state[A] = CLEAN;
 		pte[A] = PROTECTED;
+#ifdef FRESH
+		fresh[B] = true;
+#endif
 		run writer(0);
 		run writer(1);
 		run reader();

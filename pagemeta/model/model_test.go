@@ -32,6 +32,7 @@ var variants = []variant{
 	{"mkwrite", "OPS=1 EVICTS=1", ""},
 	{"mkwrite", "OPS=1 EVICTS=2 ROUNDS=1", ""},
 	{"mkwrite", "OPS=1 EVICTS=1 ROUNDS=1 DROPFIRST", ""},
+	{"mkwrite", "OPS=1 FAILS=1 EVICTS=1 ROUNDS=1 FRESH", ""},
 
 	{"mkwrite", "EFFECTS DROPLOCK", "no_torn_cut"},
 	{"mkwrite", "EFFECTS STEPLOCK", "no_torn_cut"},
@@ -56,6 +57,7 @@ var variants = []variant{
 	{"mkwrite", "MARKFIRST LATEPROTECT", "writable_is_dirty no_trap_in_phase_2"},
 	{"mkwrite", "OPS=1 EVICTS=1 EVICTLATE", "never_panics absent_is_missing"},
 	{"mkwrite", "OPS=1 EVICTS=1 BARELOAD", "writable_is_dirty"},
+	{"mkwrite", "OPS=1 FAILS=1 ROUNDS=1 FRESH HEADKEPT", "heads_given_back"},
 	{"round", "NOLOGSYNC", "log_has_cut"},
 	{"round", "UNSYNCEDJOURNAL", "never_corrupt"},
 

@@ -36,6 +36,8 @@ func (o *testOwner) Mkwrite(id pagemeta.PageID, head uint32, frozen *pagemeta.Pa
 	return o.heads.Add(1), nil
 }
 
+func (o *testOwner) Forget(uint32) {}
+
 // freeze makes all Dirty pages Clean, as a flush round would.
 func freeze(t testing.TB, pages *pagemeta.Table) {
 	cut, err := pages.Freeze(nil)

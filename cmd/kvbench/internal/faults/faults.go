@@ -57,6 +57,8 @@ func (owner) ReadPage(_ pagemeta.PageID, image *pagemeta.Page) error {
 
 func (owner) Mkwrite(pagemeta.PageID, uint32, *pagemeta.Page) (uint32, error) { return 1, nil }
 
+func (owner) Forget(uint32) {}
+
 // Run measures, and writes a Markdown table. Each title is given to progress
 // when its measurement begins, and at last an empty one.
 func Run(ctx context.Context, w io.Writer, progress func(title string)) error {
