@@ -164,18 +164,14 @@ func (db *DB) begin(ctx context.Context, dirty int, shard uint64) (grant flusher
 func (db *DB) apply(b *Batch) (found int, err error) {
 	staged := b.staged
 	for rest := b.data; len(rest) > 0; {
-		w, more, err := nextWrite(rest)
-		if err == nil {
-			var existed bool
-			var v *longValue
-			if w.isLong() {
-				v, staged = staged[0], staged[1:]
-			}
-			existed, err = db.applyWrite(b, &w, v)
-			err = db.readError(err)
-			if existed {
-				found++
-			}
+		more, err := b.gather(rest)
+		n := 0
+		switch {
+		case err != nil:
+		case len(b.many.List) > 1:
+			n, err = db.applyMany(b)
+		default:
+			n, more, err = db.applyNext(b, rest, &staged)
 		}
 		if err != nil && len(rest) < len(b.data) {
 			return 0, db.flusher.Stop(fmt.Errorf("in the middle of a batch: %w", err))
@@ -183,9 +179,28 @@ func (db *DB) apply(b *Batch) (found int, err error) {
 		if err != nil {
 			return 0, err
 		}
+		found += n
 		rest = more
 	}
 	return found, nil
+}
+
+// applyNext makes the first write of data, which is of b. found is 1 if it met a key that
+// was there.
+func (db *DB) applyNext(b *Batch, data []byte, staged *[]*longValue) (found int, rest []byte, err error) {
+	w, rest, err := nextWrite(data)
+	if err != nil {
+		return 0, nil, err
+	}
+	var v *longValue
+	if w.isLong() {
+		v, *staged = (*staged)[0], (*staged)[1:]
+	}
+	existed, err := db.applyWrite(b, &w, v)
+	if existed {
+		found = 1
+	}
+	return found, rest, db.readError(err)
 }
 
 // applyWrite makes one write of b, v being its value if that is a long one. existed
@@ -218,7 +233,7 @@ func (db *DB) applyWrite(b *Batch, w *write, v *longValue) (existed bool, err er
 	}
 	was := b.op.Was
 	if w.expiry != 0 {
-		if err := db.enterDue(b, w, was); err != nil {
+		if err := db.enterDue(b, w.key, w.expiry, was); err != nil {
 			return false, db.flusher.Stop(fmt.Errorf("in the middle of a write: %w", err))
 		}
 	}

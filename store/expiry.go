@@ -145,9 +145,9 @@ func appendDue(dst []byte, expiry uint64, key []byte) []byte {
 	return append(dst, key...)
 }
 
-// dueKey returns the entry for w, as a key of the tree. It is valid until the next call.
-func (b *Batch) dueKey(w *write) []byte {
-	b.due = appendDue(append(b.due[:0], systemSlot, 0), w.expiry, w.key)
+// dueKey returns the entry for key, as a key of the tree. It is valid until the next call.
+func (b *Batch) dueKey(key []byte, expiry uint64) []byte {
+	b.due = appendDue(append(b.due[:0], systemSlot, 0), expiry, key)
 	return b.due
 }
 
@@ -159,15 +159,15 @@ func appendDueAgain(dst []byte, w *write) []byte {
 	return appendDue(dst, w.expiry, w.key)
 }
 
-// enterDue makes the entry for w, which has been made, if one is needed: was is when the
-// key was to expire before, or 0. The key is locked.
-func (db *DB) enterDue(b *Batch, w *write, was uint64) error {
-	if was != 0 && was <= w.expiry && !db.recovering() {
+// enterDue makes the entry for key, which was set to expire at expiry, if one is needed:
+// was is when it was to expire before, or 0. The key is locked.
+func (db *DB) enterDue(b *Batch, key []byte, expiry, was uint64) error {
+	if was != 0 && was <= expiry && !db.recovering() {
 		return nil
 	}
-	if _, err := db.tree.Put(&b.op, b.dueKey(w), nil); err != nil {
+	if _, err := db.tree.Put(&b.op, b.dueKey(key, expiry), nil); err != nil {
 		return db.readError(err)
 	}
-	db.reaper.expect(w.expiry)
+	db.reaper.expect(expiry)
 	return nil
 }

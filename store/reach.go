@@ -32,7 +32,7 @@ func (db *DB) reach(b *Batch) error {
 			return db.readError(err)
 		}
 		if w.expiry != 0 {
-			if err := db.tree.Reach(&b.op, b.dueKey(&w), 0); err != nil {
+			if err := db.tree.Reach(&b.op, b.dueKey(w.key, w.expiry), 0); err != nil {
 				return db.readError(err)
 			}
 		}

@@ -38,7 +38,7 @@ func (t *Tree) absorb(id pagemeta.PageID, n *node) fit {
 	var memory [32]Change
 	list := t.changes.beside(memory[:0], id)
 	for i := len(list) - 1; i >= 0; i-- { // the oldest first
-		switch f, d := n.take(list[i]); f {
+		switch f, _, d := n.take(&list[i]); f {
 		case full, broken:
 			return f
 		case spread:
@@ -51,17 +51,17 @@ func (t *Tree) absorb(id pagemeta.PageID, n *node) fit {
 	return replaced
 }
 
-// take makes one change in a leaf that is changeable.
-func (n *node) take(c Change) (f fit, d delta) {
+// take makes one change in a leaf that is changeable: f and was are as of put and
+// delete, d is what follows for the counts.
+func (n *node) take(c *Change) (f fit, was uint64, d delta) {
 	if c.Value != nil {
-		f, was := n.put(c.Key, c.Value, c.flags())
-		return f, added(f, c.flags(), was)
+		f, was = n.put(c.Key, c.Value, c.flags())
+		return f, was, added(f, c.flags(), was)
 	}
-	f, was := n.delete(c.Key)
-	if f == missing {
-		return f, d
+	if f, was = n.delete(c.Key); f == replaced {
+		d = removed(was)
 	}
-	return f, removed(was)
+	return f, was, d
 }
 
 // forget drops the changes beside leaf id. The caller has its latch.

@@ -139,17 +139,20 @@ func prefixOf(entries []entry) int {
 
 // size is how much of room a node of entries takes.
 func (r *run) size(entries []entry) int {
-	prefix := prefixOf(entries)
+	prefix := min(prefixOf(entries), r.most)
 	size := prefix
 	for i := range entries {
-		size += slotBytes + len(entries[i].key) - prefix
-		if r.level == 0 {
-			size += leafCellBytes + len(entries[i].value)
-		} else {
-			size += innerCellBytes
-		}
+		size += r.entrySize(&entries[i]) - prefix
 	}
 	return size
+}
+
+// entrySize is how much of room e takes without a prefix.
+func (r *run) entrySize(e *entry) int {
+	if r.level == 0 {
+		return slotBytes + leafCellBytes + len(e.key) + len(e.value)
+	}
+	return slotBytes + innerCellBytes + len(e.key)
 }
 
 func (r *run) fits(entries []entry) bool {
@@ -200,6 +203,16 @@ func (r *run) cut(grows int) []part {
 		}
 		from = to + lift
 	}
+}
+
+// fullBefore returns what grows of cut is best for an inner run whose entries from first on
+// came at its end: as many of them go to the left as fit there.
+func (r *run) fullBefore(first int) (grows int) {
+	grows = len(r.entries) - 1
+	for grows > first && !r.fits(r.entries[:grows-1]) {
+		grows--
+	}
+	return grows
 }
 
 // middle is the place that has half of the bytes of r before it.

@@ -62,6 +62,10 @@ type owned struct {
 func (c *change) count(key []byte, d delta) {
 	if d != (delta{}) {
 		slot, gen := owner(key)
+		if n := len(c.counts); n > 0 && c.counts[n-1].slot == slot && c.counts[n-1].gen == gen {
+			c.counts[n-1].add(d)
+			return
+		}
 		c.counts = append(c.counts, owned{slot, gen, d})
 	}
 }

@@ -54,6 +54,11 @@ func owner(key []byte) (slot, gen byte) {
 // A delta is by how many keys an owner has more.
 type delta struct{ keys, expiring int }
 
+func (d *delta) add(other delta) {
+	d.keys += other.keys
+	d.expiring += other.expiring
+}
+
 // added is the delta of a write that did f to a key: one with flags was put, and the
 // key was to expire at was before, if at all.
 func added(f fit, flags int, was uint64) (d delta) {

@@ -12,7 +12,8 @@ func (t *Tree) PutLong(op *Op, key []byte, ref Ref, expiry uint64) (existed bool
 		e.value, e.flags = AppendExpiry(nil, expiry), longBit|expiryBit
 	}
 	e.value = ref.Append(e.value)
-	return t.putEntry(op, e, ref.Extents)
+	existed, _, err = t.putEntry(op, e, nil, ref.Extents)
+	return existed, err
 }
 
 // deleteLong is Delete for a key that has a long value, whose pages it gives back.

@@ -276,6 +276,17 @@ func (n *node) childFor(key []byte) (index int, id pagemeta.PageID, ok bool) {
 	return at, id, ok
 }
 
+// precedes tells whether key is less than that of slot i of an inner node, as far as that
+// is in the page.
+func (n *node) precedes(key []byte, i int) bool {
+	prefix := n.prefix()
+	suffix, ok := n.suffix(i, innerCellBytes)
+	if shared := common(prefix, key); shared < len(prefix) || !ok {
+		return ok && bytes.Compare(key[shared:], prefix[shared:]) < 0
+	}
+	return bytes.Compare(key[len(prefix):], suffix) < 0
+}
+
 // takesChild tells whether key can be put at place at of an inner node as it is laid out:
 // there is room, and it comes between its neighbours.
 func (n *node) takesChild(at int, key []byte) bool {
@@ -402,13 +413,17 @@ func (n *node) put(key, value []byte, flags int) (f fit, was uint64) {
 	if found {
 		return n.replace(at, suffix, value, flags)
 	}
-	need := leafCellBytes + len(suffix) + len(value)
-	if n.free() < slotBytes+need {
-		return full, 0
+	return n.insert(at, suffix, value, flags), 0
+}
+
+// insert is put of a key that is not there, and whose place is at: inserted or full.
+func (n *node) insert(at int, suffix, value []byte, flags int) fit {
+	if n.free() < slotBytes+leafCellBytes+len(suffix)+len(value) {
+		return full
 	}
 	n.openSlot(at)
 	n.setSlot(at, headOf(suffix), n.pushCell(suffix, value), len(suffix)|flags)
-	return inserted, 0
+	return inserted
 }
 
 // replace gives the key of slot at another value: in place if it is not longer,

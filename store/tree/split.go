@@ -13,14 +13,17 @@ import "faultline/pagemeta"
 // turn. The root keeps its page: its parts move to new ones, and it becomes
 // their parent.
 func (t *Tree) putAnew(op *Op, key, value []byte, flags int) (existed bool, err error) {
-	return t.putEntry(op, entry{key: key, value: value, flags: flags}, nil)
+	existed, _, err = t.putEntry(op, entry{key: key, value: value, flags: flags}, nil, nil)
+	return existed, err
 }
 
-// putEntry puts e into its leaf, laid out anew, or into a new one behind it; takes are
-// pages that are in use then.
-func (t *Tree) putEntry(op *Op, e entry, takes []Extent) (existed bool, err error) {
-	err = t.restructure(op, func(c *change) step {
+// putEntry puts e into its leaf, laid out anew, or into a new one behind it, and then
+// the first also of more, whose keys come after it, with it; takes are pages that are in
+// use then.
+func (t *Tree) putEntry(op *Op, e entry, more []Write, takes []Extent) (existed bool, also int, err error) {
+	err = t.restructure(op, func(c *change) (s step) {
 		var tr trail
+		also = 0
 		v, s := t.copyLeaf(c, e.key, &tr)
 		if s != done {
 			return s
@@ -28,7 +31,8 @@ func (t *Tree) putEntry(op *Op, e entry, takes []Extent) (existed bool, err erro
 		c.takes = append(c.takes, takes...)
 		if shared, yes := c.copied.outgrown(&e, tr.tail); yes && !t.pages.Marked(tr.at(0).id) {
 			existed, op.Was = false, 0
-			return t.planAppend(c, &tr, v, e, shared)
+			also, s = t.planAppend(c, &tr, v, e, more, shared)
+			return s
 		}
 		_, s = t.planAnew(c, &tr, v, func(c *change) (at int, ok bool) {
 			at, old, found := c.runs[0].put(e)
@@ -38,7 +42,7 @@ func (t *Tree) putEntry(op *Op, e entry, takes []Extent) (existed bool, err erro
 		})
 		return s
 	})
-	return existed, err
+	return existed, also, err
 }
 
 // settle is putAnew without a put: the leaf of key takes in the changes beside it.
@@ -92,16 +96,17 @@ func (t *Tree) planAnew(c *change, tr *trail, v uint64, do func(c *change) (at i
 func (t *Tree) planLeaf(c *change, tr *trail, v uint64, at int) (sparse bool, s step) {
 	r, leaf := &c.runs[0], tr.at(0).id
 	if !r.fits(r.entries) {
-		return false, t.planSplit(c, tr, v, c.growsAt(at, tr.tail), nil)
+		grows := c.growsAt(at, tr.tail)
+		return false, t.planSplit(c, tr, v, r.cut(grows), grows, nil)
 	}
 	image := c.rewrite(leaf, v)
 	r.lay(image, part{0, len(r.entries)})
 	return leaf != Root && image.sparse(), done
 }
 
-// planSplit splits the run of level 0, and of as many levels above as need it. v is the
-// version of the leaf. grows is as of cut; the first part may be kept, a leaf as it is.
-func (t *Tree) planSplit(c *change, tr *trail, v uint64, grows int, kept *node) step {
+// planSplit splits the run of level 0 into parts, and as many levels above as need it. v is
+// the version of the leaf. grows is as of cut; the first part may be kept, a leaf as it is.
+func (t *Tree) planSplit(c *change, tr *trail, v uint64, parts []part, grows int, kept *node) step {
 	for level := 0; ; level++ {
 		r := &c.runs[level]
 		id := tr.at(level).id
@@ -114,7 +119,6 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, grows int, kept *node) 
 			}
 			return c.write(to)
 		}
-		parts := r.cut(grows)
 		var ids [maxParts]pagemeta.PageID
 		if len(parts) > maxParts {
 			return step{kind: damaged, page: id}
@@ -144,13 +148,8 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, grows int, kept *node) 
 		}
 		parent := tr.at(level + 1)
 		n := t.node(parent.id)
-		if len(parts) == 2 {
-			if key := r.separator(parts[1]); n.takesChild(parent.index, key) {
-				image := c.write(parent.id)
-				*image = *n
-				image.insertChild(parent.index, key, ids[1])
-				return done
-			}
+		if c.insertParts(parent, n, r, parts, ids[:]) {
+			return done
 		}
 		up.reset(level+1, n.child0())
 		if !up.take(n) {
@@ -158,7 +157,7 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, grows int, kept *node) 
 		}
 		up.adopt(parent.index, r, parts, ids[:])
 		if grows > 0 && parent.index == n.count() {
-			grows = len(up.entries) - 1
+			grows = up.fullBefore(parent.index + 1)
 		} else {
 			grows = 0
 		}
@@ -169,7 +168,23 @@ func (t *Tree) planSplit(c *change, tr *trail, v uint64, grows int, kept *node) 
 			up.lay(c.write(parent.id), part{0, len(up.entries)})
 			return done
 		}
+		parts = up.cut(grows)
 	}
+}
+
+// insertParts puts the parts of r, from the second on, into n, the node above, as it is
+// laid out, where parent says. It returns false, and has done nothing, if n has no room.
+func (c *change) insertParts(parent *crumb, n *node, r *run, parts []part, ids []pagemeta.PageID) bool {
+	c.copied = *n
+	for i, p := range parts[1:] {
+		key := r.separator(p)
+		if !c.copied.takesChild(parent.index+i, key) {
+			return false
+		}
+		c.copied.insertChild(parent.index+i, key, ids[i+1])
+	}
+	*c.write(parent.id) = c.copied
+	return true
 }
 
 // adopt makes the parts of r, from the second on, children of the run above it,

@@ -228,9 +228,12 @@ func TestConcurrent(t *testing.T) {
 				for range rounds {
 					key := fmt.Appendf(nil, "%06d/%d", r.IntN(2000), w)
 					var err error
-					if r.IntN(3) == 0 {
+					switch {
+					case w%2 == 1:
+						err = putNeighbours(tr, r, w)
+					case r.IntN(3) == 0:
 						_, err = tr.Delete(&Op{}, key)
-					} else {
+					default:
 						_, err = tr.Put(&Op{}, key, bytes.Repeat(key, 1+r.IntN(20)))
 					}
 					if err != nil {
@@ -295,6 +298,22 @@ func TestConcurrent(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// putNeighbours makes some writes of writer w's by one call.
+func putNeighbours(tr *Tree, r *rand.Rand, w int) error {
+	var list Writes
+	from := r.IntN(2000)
+	for i := range r.IntN(30) {
+		c := Change{Key: fmt.Appendf(nil, "%06d/%d", (from+i)%2000, w)}
+		if r.IntN(3) > 0 {
+			c.Value = bytes.Repeat(c.Key, 1+r.IntN(20))
+		}
+		list.Add(c)
+	}
+	list.Sort()
+	_, err := tr.PutMany(&Op{}, list.List)
+	return err
 }
 
 // TestFailure has the owner refuse mkwrite: every change must then return that

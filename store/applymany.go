@@ -1,0 +1,66 @@
+package store
+
+import (
+	"fmt"
+
+	"faultline/store/tree"
+)
+
+// The writes of a batch go into the tree in the order of their keys, neighbours together
+// (tree.PutMany). Their order does not matter to anybody but for those of one key, who
+// stay as they are: nobody sees some of the batch without the others (wide.go), and it is
+// one record of the log.
+
+// manyMost bounds how many writes are sorted at a time, for the memory that they take.
+const manyMost = 1024
+
+// gather has b.many be the writes at the beginning of data, which are b's, that the tree
+// can make together, and returns what follows them. Long values and SetExpiry are made
+// alone, and so is what a Tx does to leaves that it has been to.
+func (b *Batch) gather(data []byte) (rest []byte, err error) {
+	b.many.Reset()
+	if b.n == 1 || b.tx != nil {
+		return data, nil
+	}
+	for len(data) > 0 && len(b.many.List) < manyMost {
+		w, rest, err := nextWrite(data)
+		switch {
+		case err != nil:
+			return nil, err
+		case w.isLong() || w.op == opSetExpiry:
+			return data, nil
+		case w.op == opPutExpiring:
+			b.many.Add(tree.Change{Key: w.key, Value: w.cell, Expires: true})
+		case w.op == opDelete:
+			b.many.Add(tree.Change{Key: w.key})
+		default:
+			b.many.Add(tree.Change{Key: w.key, Value: w.value})
+		}
+		data = rest
+	}
+	return data, nil
+}
+
+// applyMany makes the writes of b.many, and returns how many met a key that was there.
+func (db *DB) applyMany(b *Batch) (found int, err error) {
+	b.many.Sort()
+	made, err := db.tree.PutMany(&b.op, b.many.List)
+	if err = db.readError(err); err != nil && made > 0 {
+		return 0, db.flusher.Stop(fmt.Errorf("in the middle of a batch: %w", err))
+	}
+	if err != nil {
+		return 0, err
+	}
+	for i := range b.many.List {
+		w := &b.many.List[i]
+		if w.Expires {
+			if err := db.enterDue(b, w.Key, w.Expiry(), w.Was); err != nil {
+				return 0, db.flusher.Stop(fmt.Errorf("in the middle of a batch: %w", err))
+			}
+		}
+		if w.Existed && !db.expired(w.Was) {
+			found++
+		}
+	}
+	return found, nil
+}
