@@ -393,22 +393,29 @@ func TestNotify(t *testing.T) {
 // is told.
 func TestShutdownTimeout(t *testing.T) {
 	k := startKvd(t, t.TempDir(), 2, "--shutdown-timeout", "100ms")
-	c := k.dial()
-	if _, err := c.Do("SET", "a", strings.Repeat("x", 1<<20)); err != nil {
-		t.Fatal(err)
-	}
-	for range 64 { // more than the sockets hold
-		c.Send("GET", "a")
-	}
-	if err := c.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := bufio.NewReader(c.Conn).Peek(1); err != nil { // the first reply is on its way
-		t.Fatal(err)
-	}
+	k.deafClient()
 	k.signal(syscall.SIGTERM)
 	k.waitLog(regexp.MustCompile("cut off clients"))
 	if status := k.wait(); status != 0 {
 		t.Errorf("exit status %d", status)
+	}
+}
+
+// deafClient has a reply on its way that is larger than the sockets hold, to a client that
+// does not read.
+func (k *kvd) deafClient() {
+	k.t.Helper()
+	c := k.dial()
+	if _, err := c.Do("SET", "a", strings.Repeat("x", 1<<20)); err != nil {
+		k.t.Fatal(err)
+	}
+	for range 64 {
+		c.Send("GET", "a")
+	}
+	if err := c.Flush(); err != nil {
+		k.t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(c.Conn).Peek(1); err != nil { // the first reply is on its way
+		k.t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -356,6 +357,20 @@ func TestReapDamaged(t *testing.T) {
 	if n := db.Len(); n == 0 || n > 50 {
 		t.Errorf("%d of %d keys are left", n, keys)
 	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.noHelper = false
+	db = open(t, "/d", o)
+	watchdog(t)
+	for db.Metrics().ReapErrors == 0 { // the reaper itself
+		runtime.Gosched()
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, o.noHelper = disk.Bytes("/d/data"), true
+	db = open(t, "/d", o)
 	data[at] ^= 1
 	if next, err := db.reap(t.Context()); err != nil || next != noDue || db.Len() != 0 {
 		t.Errorf("next at %d, %v, %d keys", next, err, db.Len())

@@ -24,7 +24,8 @@ type merger struct {
 	quit       chan struct{}
 	ended      chan struct{}
 
-	busy atomic.Bool // there will be room soon
+	busy atomic.Bool   // there will be room soon
+	errs atomic.Uint64 // in the background
 }
 
 // mergeLeaves is how many leaves are done in one stay inside the gate.
@@ -34,6 +35,8 @@ const (
 	// mergeCredits is for how many pages a leaf may make dirty: it may be split, and
 	// changes its parent then.
 	mergeCredits = 3
+	// mergePause comes after an error: each write would have the same page read again.
+	mergePause = 100 * time.Millisecond
 	// fewLeaves is what the journal has room for on any disk.
 	fewLeaves = 8
 )
@@ -50,7 +53,15 @@ func (m *merger) start(db *DB) {
 			case <-m.cramped:
 				db.roomier()
 			case <-m.kick:
-				_ = db.mergeSome(context.Background()) // what it leaves, the log has
+				if db.mergeSome(context.Background()) == nil {
+					continue
+				}
+				m.errs.Add(1) // what it leaves, the log has
+				select {
+				case <-m.quit:
+					return
+				case <-time.After(mergePause):
+				}
 			}
 		}
 	}()

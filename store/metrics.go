@@ -10,9 +10,15 @@ import (
 // Metrics is what a store has done since Open, and what it has now. Fields are
 // read one after the other, not at one moment.
 type Metrics struct {
-	Keys    uint64 // of all keyspaces; as KeyspaceMetrics.Keys
-	Spaces  []KeyspaceMetrics
-	Moved   uint64 // pages that Compact has moved
+	Keys   uint64 // of all keyspaces; as KeyspaceMetrics.Keys
+	Spaces []KeyspaceMetrics
+	Moved  uint64 // pages that Compact has moved
+
+	// Errors of what is done in the background and tried again: leaves that cannot take in
+	// what is kept beside them, and expired keys that cannot be deleted. Scrub names damaged
+	// pages.
+	MergeErrors, ReapErrors uint64
+
 	Pages   pagemeta.Metrics
 	Changes tree.Metrics
 	Flush   flusher.Metrics
@@ -31,7 +37,11 @@ type KeyspaceMetrics struct {
 // Metrics returns the counts.
 func (db *DB) Metrics() Metrics {
 	m := Metrics{
-		Moved:   db.moved.Load(),
+		Moved: db.moved.Load(),
+
+		MergeErrors: db.merger.errs.Load(),
+		ReapErrors:  db.reaper.errs.Load(),
+
 		Pages:   db.flusher.Pages.Metrics(),
 		Changes: db.tree.Metrics(),
 		Flush:   db.flusher.Metrics(),

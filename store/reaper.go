@@ -19,8 +19,9 @@ type reaper struct {
 	ended chan struct{}
 
 	next atomic.Uint64 // when the first entry is due that is known, or noDue
-	gone []reaped      // by the last batch
-	mem  []byte        // of gone
+	errs atomic.Uint64
+	gone []reaped // by the last batch
+	mem  []byte   // of gone
 }
 
 // A reaped is a key that was deleted.
@@ -58,7 +59,8 @@ func (r *reaper) start(db *DB) {
 		defer close(r.ended)
 		for ctx.Err() == nil {
 			next, err := db.reap(ctx)
-			if err != nil {
+			if err != nil && ctx.Err() == nil {
+				r.errs.Add(1)
 				next = db.clock.now() + uint64(reapPause/time.Millisecond)
 			}
 			r.sleep(ctx, db, next)

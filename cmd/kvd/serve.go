@@ -32,7 +32,7 @@ func newServe(stderr io.Writer) *cobra.Command {
 
 Clients that come while the store recovers are answered -LOADING. SIGTERM, SIGINT and
 the command SHUTDOWN end the server in order: what has been read is executed and
-answered, and the store is checkpointed. A second signal ends it at once. Nothing that
+answered, and the store is checkpointed. A signal a second later ends it at once. Nothing that
 was acknowledged is lost either way.`,
 		Args: cobra.NoArgs,
 	}
@@ -458,13 +458,23 @@ func (d *daemon) wait() error {
 	return nil
 }
 
+// sameSignal is how soon after the first a second signal means the same: timeout(1) sends
+// one to the process and one to its group.
+const sameSignal = time.Second
+
 // drain lets clients have the replies to what they have sent, for so long as is set. A
-// signal meanwhile ends the process.
+// second signal ends the process.
 func (d *daemon) drain() error {
+	began := time.Now()
 	go func() {
-		sig := <-d.signals
-		d.log.Warn("exit without a checkpoint", "signal", sig)
-		os.Exit(exitFailure)
+		for sig := range d.signals {
+			if time.Since(began) < sameSignal {
+				d.log.Info("already shutting down", "signal", sig)
+				continue
+			}
+			d.log.Warn("exit without a checkpoint", "signal", sig)
+			os.Exit(exitFailure)
+		}
 	}()
 	within := time.Duration(d.shutdownWithin)
 	ctx, cancel := context.WithTimeout(context.Background(), within)

@@ -47,6 +47,10 @@ var storeMetrics = []metric{
 		func(m *store.Metrics) float64 { return float64(m.Changes.Kept) }},
 	{"kvd_changes_taken_in_total", "Times that a leaf has taken in all writes beside it.", counter,
 		func(m *store.Metrics) float64 { return float64(m.Changes.TakenIn) }},
+	{"kvd_changes_errors_total", "Merges of writes into their leaves that failed, to be tried again.", counter,
+		func(m *store.Metrics) float64 { return float64(m.MergeErrors) }},
+	{"kvd_expiry_errors_total", "Attempts to delete expired keys that failed, to be tried again.", counter,
+		func(m *store.Metrics) float64 { return float64(m.ReapErrors) }},
 
 	{"kvd_flush_rounds_total", "Flush rounds in the data file.", counter,
 		func(m *store.Metrics) float64 { return float64(m.Flush.Rounds) }},
