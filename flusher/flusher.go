@@ -61,7 +61,7 @@ type Flusher struct {
 	journal journal
 	round   atomic.Uint32           // the last round that is in the data file
 	replay  map[pagemeta.PageID]int // ReadOnly: slots of the journal, which is not written back
-	frozen  []pagemeta.FrozenPage   // the cut of the running round
+	frozen  []pagemeta.FrozenPage   // the cut of the running round, in order; changed with the gate closed
 	runs    []disk.Access           // of it, on their way to a file
 
 	// inPlace is held while a round writes in place, until rounds says so: who
@@ -71,7 +71,6 @@ type Flusher struct {
 	room    room
 	gate    gate
 	credits credits
-	heads   heads
 	log     Log
 	cut     func() (Cut, error)
 	done    func()

@@ -1,6 +1,7 @@
 package flusher
 
 import (
+	"slices"
 	"time"
 
 	"faultline/pagemeta"
@@ -44,14 +45,15 @@ func (f *Flusher) freezeAhead() error {
 // freeze makes the cut: no operation is half in it. It returns no pages if there
 // is nothing to write.
 func (f *Flusher) freeze() (cut []pagemeta.FrozenPage, at Cut, err error) {
+	room := slices.Grow(f.frozen[:0], f.Pages.Dirty()+fewPages) // for pages of rounds, too
 	err = f.withGateClosed(func() (err error) {
 		if at, err = f.cut(); err != nil {
 			return err
 		}
-		if cut, err = f.Pages.Freeze(f.frozen[:0]); err != nil {
+		if cut, err = f.Pages.Freeze(room); err != nil {
 			return f.stopOn(err)
 		}
-		f.heads.enlist(cut)
+		f.frozen = cut
 		return nil
 	})
 	return cut, at, err

@@ -82,47 +82,15 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// TestHeads attaches heads, enlists and releases some, and attaches again: those
-// that were released must be used again before there are new ones, and no two
-// pages may have the same one.
-func TestHeads(t *testing.T) {
-	var h heads
-	used := map[uint32]pagemeta.PageID{}
-	attach := func(id pagemeta.PageID) pagemeta.FrozenPage {
-		n := h.attach()
-		if other, ok := used[n]; n == 0 || ok {
-			t.Fatalf("page %d gets head %d, page %d has it", id, n, other)
-		}
-		used[n] = id
-		if slot := h.slot(n); slot != -1 {
-			t.Fatalf("head %d, just attached, has slot %d", n, slot)
-		}
-		return pagemeta.FrozenPage{ID: id, Head: n}
-	}
-	var kept []pagemeta.FrozenPage
-	for round := range 50 {
-		var cut []pagemeta.FrozenPage
-		for id := range pagemeta.PageID(1 + round*7%40) {
-			cut = append(cut, attach(id))
-		}
-		kept = append(kept, attach(1000)) // redirtied meanwhile
-		h.enlist(cut)
-		for i, p := range cut {
-			if slot := h.slot(p.Head); slot != i {
-				t.Fatalf("round %d: head %d has slot %d, want %d", round, p.Head, slot, i)
+// TestSlotOf looks for every page of a cut with gaps.
+func TestSlotOf(t *testing.T) {
+	var cut []pagemeta.FrozenPage
+	for id := pagemeta.PageID(0); id < 300; id += 1 + id%7 {
+		cut = append(cut, pagemeta.FrozenPage{ID: id})
+		for slot, p := range cut {
+			if got := slotOf(cut, p.ID); got != slot {
+				t.Fatalf("page %d of a cut of %d has slot %d, want %d", p.ID, len(cut), got, slot)
 			}
 		}
-		h.release(cut)
-		for _, p := range cut {
-			delete(used, p.Head)
-		}
-	}
-	for _, p := range kept {
-		if slot := h.slot(p.Head); slot != -1 {
-			t.Errorf("head %d, never enlisted, has slot %d", p.Head, slot)
-		}
-	}
-	if n := len(h.mu.all); n > len(kept)+40 {
-		t.Errorf("%d heads were made, %d are used", n, len(kept))
 	}
 }

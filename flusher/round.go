@@ -48,7 +48,6 @@ func (f *Flusher) flush() (pages int, err error) {
 	for _, p := range all {
 		f.Pages.Written(p.ID)
 	}
-	f.heads.release(all)
 	f.credits.give(len(all))
 	f.done()
 	if err := f.journal.clear(); err != nil { // D
@@ -106,7 +105,6 @@ func (f *Flusher) writeJournal(round uint32, cut []pagemeta.FrozenPage, pages in
 	j := &f.journal
 	images = f.rounds.cover(cut, pages)
 	j.use(len(images), f.Pages)
-	f.frozen = images // its memory is used again by the next round
 	roundsSum := f.rounds.sum(images[len(cut):], round, roundsPages(pages))
 	base, sum, rest := int64(headBytes(len(images))), uint32(0), cut
 	for from := 0; from < len(images); from += chunkPages {

@@ -77,7 +77,6 @@
 //	        structure mutex (store/tree)
 //	            node latches, all at once and without waiting
 //	            page lock, one at a time
-//	                heads (flusher)
 //	            clock hand; page locks by trying only
 //	                wait queue of the page lock
 //
