@@ -29,7 +29,10 @@ a minute, and no time on the clock decides.`,
 			}
 			run, err := bench.Run(cmd.Context(), c)
 			if err != nil {
-				return ended(err)
+				return refusedOrFailed(err)
+			}
+			if err := run.Failures(); err != nil {
+				return failed(err)
 			}
 			verdicts, err := guard.Judge(run)
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -19,8 +20,9 @@ import (
 // ltmFlags are an ltm.Config as the command line has it.
 type ltmFlags struct {
 	workloads            []string
-	memory, data, cgroup string
-	cache, memTable      string
+	memory, data, cgroup size // 0 = the default
+	cache, memTable      size
+	value                size
 	dataFactor           float64
 	noCgroup             bool
 	load                 string
@@ -56,7 +58,7 @@ The cgroup needs root, or a cgroup v2 that is delegated to the user.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.define(cmd, ltmDefaults{
-		engines: engine.Embedded, workloads: ltmWorkloads, memory: "128MiB", reps: 1,
+		engines: engine.Embedded, workloads: ltmWorkloads, memory: 128 << 20, reps: 1,
 	})
 	return cmd
 }
@@ -76,7 +78,7 @@ that memory stays bounded and that nothing is lost.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.define(cmd, ltmDefaults{
-		engines: []string{"faultline"}, memory: "512MiB", data: "16GiB", reps: 1,
+		engines: []string{"faultline"}, memory: 512 << 20, data: 16 << 30, reps: 1,
 		workloads: []string{"readrandom@16", "overwrite@4", "mixed@4", "readseq"},
 	})
 	return cmd
@@ -97,7 +99,7 @@ func newChildCommand() *cobra.Command {
 // ltmDefaults are what ltm and big differ in.
 type ltmDefaults struct {
 	engines, workloads []string
-	memory, data       string
+	memory, data       size
 	reps               int
 }
 
@@ -107,13 +109,14 @@ func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
 	fs.StringSliceVar(&f.Engines, "engines", d.engines, "what to measure: "+strings.Join(engine.Embedded, ", "))
 	fs.StringSliceVar(&f.workloads, "workloads", d.workloads,
 		"what to do after the load, in this order: "+strings.Join(ltm.WorkloadNames(), ", ")+"; name@N for N threads")
-	fs.StringVar(&f.memory, "memory", d.memory, "memory of each engine")
+	f.memory, f.data, f.value = d.memory, d.data, 100
+	fs.Var(&f.memory, "memory", "memory of each engine")
 	fs.Float64Var(&f.dataFactor, "data-factor", 10, "the data is this many times the memory")
-	fs.StringVar(&f.data, "data", d.data, "the data, keys and values together, instead of --data-factor")
-	fs.StringVar(&f.cgroup, "cgroup", "", "memory of each process, page cache counted (default 1.2 times --memory)")
+	fs.Var(&f.data, "data", "the data, keys and values together, instead of --data-factor")
+	fs.Var(&f.cgroup, "cgroup", "memory of each process, page cache counted (default 1.2 times --memory)")
 	fs.BoolVar(&f.noCgroup, "no-cgroup", false, "do not bound the processes: the page cache then is no part of --memory")
 	fs.IntVar(&f.KeyBytes, "key-size", 16, "bytes in a key")
-	fs.IntVar(&f.ValueBytes, "value-size", 100, "bytes in a value")
+	fs.Var(&f.value, "value-size", "bytes in a value")
 	fs.BoolVar(&f.Compressible, "compressible", false, "make values that compress to half")
 	fs.StringVar(&f.load, "load", "random", "order of the load: random or sequential")
 	fs.BoolVar(&f.FreeLoad, "load-free", false, "load outside of the cgroup")
@@ -128,9 +131,9 @@ func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
 	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
 	f.outputs.define(fs)
 	fs.BoolVar(&f.PebbleBloom, "pebble-bloom", true, "give Pebble bloom filters of 10 bits a key")
-	fs.StringVar(&f.cache, "pebble-cache", "",
+	fs.Var(&f.cache, "pebble-cache",
 		"Pebble's block cache, memtables taken out of it (default three quarters of --memory, as which the process takes about all of it)")
-	fs.StringVar(&f.memTable, "pebble-memtable", "", "size of Pebble's memtables (default an eighth of --memory, up to 64MiB)")
+	fs.Var(&f.memTable, "pebble-memtable", "size of Pebble's memtables (default an eighth of --memory, up to 64MiB)")
 	cmd.MarkFlagsMutuallyExclusive("cgroup", "no-cgroup")
 	cmd.MarkFlagsMutuallyExclusive("data", "data-factor")
 }
@@ -158,10 +161,10 @@ func (f *ltmFlags) run(cmd *cobra.Command) error {
 	if errors.Is(err, cgroup.ErrUnavailable) {
 		err = fmt.Errorf("%w; run kvbench as root, or with systemd-run --user --scope -p Delegate=yes, or with --no-cgroup", err)
 	}
-	if err != nil {
+	if results == nil || len(results.Phases) == 0 {
 		return failed(err)
 	}
-	errs := []error{saveSeries(results)}
+	errs := []error{err, saveSeries(results)}
 	if f.series != "" {
 		errs = append(errs, results.DrawSeries(strings.TrimSuffix(f.series, filepath.Ext(f.series))))
 	}
@@ -174,29 +177,16 @@ func (f *ltmFlags) config() (c ltm.Config, err error) {
 	if c.Workloads, err = ltm.ParseWorkloads(f.workloads); err != nil {
 		return c, err
 	}
-	if c.Memory, err = parseSize("memory", f.memory, 0); err != nil {
-		return c, err
-	}
 	if !(f.dataFactor > 0 && f.dataFactor < 1e6) {
 		return c, fmt.Errorf("invalid argument %v for --data-factor: want above 0", f.dataFactor)
 	}
-	if c.DataBytes, err = parseSize("data", f.data, int64(f.dataFactor*float64(c.Memory))); err != nil {
-		return c, err
-	}
-	if c.Cgroup, err = parseSize("cgroup", f.cgroup, c.Memory+c.Memory/5); err != nil {
-		return c, err
-	}
+	c.ValueBytes, c.Memory = int(f.value), int64(f.memory)
+	c.DataBytes = cmp.Or(int64(f.data), int64(f.dataFactor*float64(f.memory)))
+	c.Cgroup = cmp.Or(int64(f.cgroup), c.Memory+c.Memory/5)
 	if f.noCgroup {
 		c.Cgroup = 0
 	}
-	if c.PebbleCache, err = parseSize("pebble-cache", f.cache, 0); err != nil {
-		return c, err
-	}
-	memTable, err := parseSize("pebble-memtable", f.memTable, 0)
-	if err != nil {
-		return c, err
-	}
-	c.PebbleMemTable = uint64(memTable)
+	c.PebbleCache, c.PebbleMemTable = int64(f.cache), uint64(f.memTable)
 	switch f.load {
 	case "random":
 	case "sequential":
@@ -208,13 +198,4 @@ func (f *ltmFlags) config() (c ltm.Config, err error) {
 	self, err := os.Executable()
 	c.Child = []string{self, childCommand}
 	return c, err
-}
-
-// parseSize is parseBytes with a default for an empty word.
-func parseSize(flag, s string, byDefault int64) (int64, error) {
-	if s == "" {
-		return byDefault, nil
-	}
-	n, err := parseBytes(flag, s)
-	return int64(n), err
 }

@@ -22,7 +22,6 @@ import (
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/report"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
 
@@ -35,6 +34,7 @@ const (
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
+	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
 	os.Exit(kvbench(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -72,13 +72,14 @@ func failed(err error) error {
 type flags struct {
 	engines, workloads []string
 	threads            int
-	memory, memTable   string
+	value              size
+	memory, memTable   size
 	outputs
 	bench.Config
 }
 
 func newCommand() *cobra.Command {
-	var f flags
+	f := flags{value: 100, memory: 1 << 30}
 	cmd := &cobra.Command{
 		Use:   "kvbench",
 		Short: "Measure Faultline beside other stores",
@@ -122,11 +123,11 @@ func (f *flags) define(cmd *cobra.Command) {
 	fs.StringSliceVar(&f.workloads, "workloads", canonical, "what to do: "+strings.Join(bench.WorkloadNames(), ", ")+"; name@N for N threads")
 	fs.IntVar(&f.N, "n", 2_000_000, "keys; fillsync does n/100 writes a thread, seekrandom and ycsbe n/10 scans, at least 1000")
 	fs.IntVar(&f.KeyBytes, "key-size", 16, "bytes in a key")
-	fs.IntVar(&f.ValueBytes, "value-size", 100, "bytes in a value")
+	fs.Var(&f.value, "value-size", "bytes in a value")
 	fs.IntVar(&f.threads, "threads", 1, "clients of a workload that does not say")
 	fs.BoolVar(&f.Sync, "sync", false, "sync every write, not only fillsync's")
 	fs.IntVar(&f.SeekNexts, "seek-nexts", 50, "entries that seekrandom reads after each seek")
-	fs.StringVar(&f.memory, "memory", "1GiB", "memory budget of each engine")
+	fs.Var(&f.memory, "memory", "memory budget of each engine")
 	fs.IntVar(&f.Reps, "reps", 3, "how often each workload runs on each engine")
 	fs.DurationVar(&f.Duration, "duration", 5*time.Second, "do a workload that draws keys or scans for this long, and end the others after it, done or not; 0 = as many operations as there are keys")
 	fs.DurationVar(&f.Warmup, "warmup", 500*time.Millisecond, "do a workload for this long before it is timed, where that changes nothing")
@@ -141,7 +142,7 @@ func (f *flags) define(cmd *cobra.Command) {
 	fs.StringVar(&f.CPUProfile, "cpuprofile", "",
 		"write CPU profiles of the faultline phases, each to this name with workload and repetition put in")
 	fs.BoolVar(&f.PebbleBloom, "pebble-bloom", true, "give Pebble bloom filters of 10 bits a key")
-	fs.StringVar(&f.memTable, "pebble-memtable", "", "size of Pebble's memtables (default Pebble's own)")
+	fs.Var(&f.memTable, "pebble-memtable", "size of Pebble's memtables (default Pebble's own)")
 }
 
 func (f *flags) run(cmd *cobra.Command) error {
@@ -157,14 +158,15 @@ func (f *flags) run(cmd *cobra.Command) error {
 		return err
 	}
 	results, err := bench.Run(cmd.Context(), c)
-	if err != nil {
-		return ended(err)
+	if results == nil || len(results.Phases) == 0 {
+		return refusedOrFailed(err)
 	}
-	return failed(write(cmd, report.Source{Run: results}))
+	return failed(errors.Join(err, write(cmd, report.Source{Run: results}), results.Failures()))
 }
 
-// ended makes err, with which a run has ended, a runError, unless nothing was run.
-func ended(err error) error {
+// refusedOrFailed makes err, with which a run has ended, a runError, unless the run was
+// refused.
+func refusedOrFailed(err error) error {
 	if refused := new(bench.ConfigError); errors.As(err, &refused) {
 		return err
 	}
@@ -179,16 +181,7 @@ func (f *flags) config() (bench.Config, error) {
 	if c.Workloads, err = bench.ParseWorkloads(f.workloads, f.threads); err != nil {
 		return c, err
 	}
-	memory, err := parseBytes("memory", f.memory)
-	if err != nil {
-		return c, err
-	}
-	c.Memory = int64(memory)
-	if f.memTable != "" {
-		if c.PebbleMemTable, err = parseBytes("pebble-memtable", f.memTable); err != nil {
-			return c, err
-		}
-	}
+	c.ValueBytes, c.Memory, c.PebbleMemTable = int(f.value), int64(f.memory), uint64(f.memTable)
 	self, err := os.Executable()
 	c.Child = []string{self, writeCommand}
 	return c, err
@@ -204,17 +197,6 @@ func newWriteCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE:   func(*cobra.Command, []string) error { return failed(bench.RunChild(os.Stdin, os.Stdout)) },
 	}
-}
-
-// maxMemory is more than a machine has, and fits all types of the engines.
-const maxMemory = 1 << 50
-
-func parseBytes(flag, s string) (uint64, error) {
-	n, err := humanize.ParseBytes(s)
-	if err != nil || n == 0 || n > maxMemory {
-		return 0, fmt.Errorf("invalid argument %q for --%s: want a size such as 512MiB", s, flag)
-	}
-	return n, nil
 }
 
 // openFor opens the file that a flag names, if it does. What it returns writes a

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"faultline/cmd/kvbench/internal/report"
 	"faultline/cmd/kvbench/internal/result"
@@ -101,6 +102,9 @@ func readSources(files []string, baseline string) ([]report.Source, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if baseline != "" {
+			if !slices.ContainsFunc(r.Engines, func(e result.Engine) bool { return e.Name == baseline }) {
+				return nil, fmt.Errorf("--baseline: %s has no engine %q", name, baseline)
+			}
 			r.Setup.Baseline = baseline
 		}
 		sources = append(sources, report.Source{Name: name, Run: r})

@@ -110,7 +110,11 @@ func (c *client) each(op func(i int) error) error {
 	last := c.now()
 	for i := range c.calls {
 		if i == next && !all {
-			last = c.begin(i)
+			start, ok := c.begin(i)
+			if !ok {
+				break
+			}
+			last = start
 		}
 		if err := op(i); err != nil {
 			return fmt.Errorf("call %d of client %d, key %s: %w", i, c.index, c.key, err)
@@ -143,22 +147,36 @@ func (c *client) gap() int {
 // late by less.
 const wakeAhead = 200 * time.Microsecond
 
-// begin returns when a call begins. At a rate that is when it is due, whether or not
-// those before it have let the client go on: what waits behind a stall is as late as
-// a user would see it.
-func (c *client) begin(i int) int64 {
-	now := c.now()
+// longestSleep is how long a client that waits does not look whether it is to stop.
+const longestSleep = 100 * time.Millisecond
+
+// begin waits for a call to begin, and returns since when it does. At a rate that is when
+// it is due, whether or not those before it have let the client go on: what waits behind
+// a stall is as late as a user would see it. It reports false where there is no time
+// left for the call.
+func (c *client) begin(i int) (start int64, ok bool) {
 	if c.interval == 0 {
-		return now
+		return c.now(), true
 	}
 	due := int64(float64(c.place(i)) * c.interval)
-	if ahead := time.Duration(due - now); ahead > wakeAhead {
-		time.Sleep(ahead - wakeAhead)
+	ok = c.wait(min(due, c.deadline)) && due <= c.deadline
+	return due, ok
+}
+
+// wait returns when the moment has come, or reports false when the client is to stop before.
+func (c *client) wait(moment int64) bool {
+	for {
+		switch ahead := time.Duration(moment - c.now()); {
+		case ahead <= 0:
+			return true
+		case c.stop.Load():
+			return false
+		case ahead > wakeAhead:
+			time.Sleep(min(ahead-wakeAhead, longestSleep))
+		default:
+			runtime.Gosched()
+		}
 	}
-	for c.now() < due {
-		runtime.Gosched()
-	}
-	return due
 }
 
 // publish says how far the client is, and returns whether it is to stop.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -56,24 +57,20 @@ func refuse(format string, args ...any) error {
 }
 
 const (
-	baselineEngine = "pebble" // what ratios are to
-
 	maxThreads     = 1024
 	maxRate        = 1e9
+	maxInsertRate  = 1e7 // records a second that no store takes
 	minMemoryBytes = 16 << 20
+
+	// A batch of Faultline is 32 MiB at most, with what it has beside keys and values;
+	// a store is loaded in batches of one entry or more.
+	maxBatchBytes = 24 << 20
+	maxValueBytes = 16 << 20
 )
 
 func (c *Config) check() error {
-	if len(c.Engines) == 0 {
-		return refuse("no engine: have %s", strings.Join(engine.Names, ", "))
-	}
-	for i, name := range c.Engines {
-		if !slices.Contains(engine.Names, name) {
-			return refuse("unknown engine %q: have %s", name, strings.Join(engine.Names, ", "))
-		}
-		if slices.Contains(c.Engines[:i], name) {
-			return refuse("engine %s is named twice", name)
-		}
+	if err := engine.CheckNames(c.Engines, engine.Names); err != nil {
+		return refuse("--engines: %v", err)
 	}
 	if len(c.Workloads) == 0 {
 		return refuse("no workload: have %s", strings.Join(WorkloadNames(), ", "))
@@ -85,37 +82,59 @@ func (c *Config) check() error {
 	}
 	switch {
 	case c.N < 1:
-		return refuse("n is %d: want at least 1", c.N)
+		return refuse("--n is %d: want at least 1", c.N)
 	case c.KeyBytes < 1 || c.KeyBytes > store.MaxKeyBytes:
-		return refuse("key size is %d: want 1 to %d", c.KeyBytes, store.MaxKeyBytes)
-	case c.ValueBytes < 0 || c.KeyBytes+c.ValueBytes > store.MaxEntryBytes:
-		return refuse("value size is %d: want 0 to %d, so that it fits an entry with its key",
-			c.ValueBytes, store.MaxEntryBytes-c.KeyBytes)
+		return refuse("--key-size is %d: want 1 to %d", c.KeyBytes, store.MaxKeyBytes)
+	case c.ValueBytes < 0 || c.ValueBytes > maxValueBytes:
+		return refuse("--value-size is %d: want 0 to %s", c.ValueBytes, humanize.IBytes(maxValueBytes))
 	case c.SeekNexts < 0:
-		return refuse("seek nexts is %d: want at least 0", c.SeekNexts)
+		return refuse("--seek-nexts is %d: want at least 0", c.SeekNexts)
 	case c.Memory < minMemoryBytes:
-		return refuse("memory is %s: want at least %s", humanize.IBytes(uint64(max(c.Memory, 0))),
+		return refuse("--memory is %s: want at least %s", humanize.IBytes(uint64(max(c.Memory, 0))),
 			humanize.IBytes(minMemoryBytes))
 	case c.Reps < 1:
-		return refuse("reps is %d: want at least 1", c.Reps)
-	case c.Duration < 0 || c.Warmup < 0:
-		return refuse("duration is %v and warm-up %v: want none or more", c.Duration, c.Warmup)
-	case c.Rate < 0 || c.Rate > maxRate:
-		return refuse("rate is %v: want 0 to %v", c.Rate, float64(maxRate))
+		return refuse("--reps is %d: want at least 1", c.Reps)
+	case c.Duration < 0:
+		return refuse("--duration is %v: want 0 or more", c.Duration)
+	case c.Warmup < 0:
+		return refuse("--warmup is %v: want 0 or more", c.Warmup)
+	case !(c.Rate >= 0 && c.Rate <= maxRate): // nor is it NaN
+		return refuse("--rate is %v: want 0 to %v", c.Rate, float64(maxRate))
 	case c.BatchEntries < 1:
-		return refuse("batch is %d: want at least 1", c.BatchEntries)
+		return refuse("--batch is %d: want at least 1", c.BatchEntries)
 	case c.Distribution != OwnDistribution && !slices.Contains(Distributions, c.Distribution):
-		return refuse("distribution is %q: want one of %v", c.Distribution, Distributions)
+		return refuse("--distribution is %q: want one of %v", c.Distribution, Distributions)
 	case slices.Contains(c.Engines, "redis") && c.RedisAddr == "":
-		return refuse("engine redis has no address: want one of a server that is empty")
-	}
-	if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
-		return refuse("dir is %q: want a directory that is there", c.Dir)
+		return refuse("engine redis has no address: want --redis-addr of a server that is empty")
+	case !isDir(c.Dir):
+		return refuse("--dir is %q: want a directory that is there", c.Dir)
+	case c.CPUProfile != "" && !isDir(filepath.Dir(c.CPUProfile)):
+		return refuse("--cpuprofile is %q: want a file in a directory that is there", c.CPUProfile)
 	}
 	for _, w := range c.Workloads {
-		if space := c.keySpaceOf(w); !space.Fits() {
-			return refuse("key size is %d: too short for the %d keys of %s", c.KeyBytes, space.N, w.Name)
+		if err := c.checkSizes(w); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+// checkSizes refuses keys that are too few or too long for w, and batches that no engine
+// would take.
+func (c *Config) checkSizes(w Workload) error {
+	space, k := c.keySpaceOf(w), kindOf(w)
+	switch {
+	case !space.Fits():
+		return refuse("--key-size is %d: too short for up to %d keys of %s", c.KeyBytes, space.N, w.Name)
+	case k.misses && c.KeyBytes == store.MaxKeyBytes:
+		return refuse("--key-size is %d: %s looks for keys that are a byte longer, want at most %d", c.KeyBytes, w.Name, store.MaxKeyBytes-1)
+	case k.per != nil && k.per(c) > maxBatchBytes/(c.KeyBytes+c.ValueBytes):
+		return refuse("--batch is %d: want at most %s, %d entries of this size", c.BatchEntries, humanize.IBytes(maxBatchBytes), maxBatchBytes/(c.KeyBytes+c.ValueBytes))
 	}
 	return nil
 }
@@ -127,9 +146,17 @@ func (c *Config) keySpaceOf(w Workload) keys.Space {
 	if k := kindOf(w); k.fresh {
 		n = max(n, opsOf(w, c))
 	} else if k.insertPercent > 0 {
-		n += 2 * opsOf(w, c) // those of the warm-up, too
+		n += maxInserts(w, c)
 	}
 	return keys.Space{N: uint64(n), Bytes: c.KeyBytes}
+}
+
+// maxInserts is more records than w adds, with those of its warm-up.
+func maxInserts(w Workload, c *Config) int {
+	if endless(w, c) {
+		return int((c.Warmup + c.Duration).Seconds() * maxInsertRate)
+	}
+	return 2 * opsOf(w, c)
 }
 
 func (c *Config) setup() engine.Setup {

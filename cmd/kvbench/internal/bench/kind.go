@@ -12,6 +12,7 @@ type kind struct {
 	hashed  bool // YCSB's keys: their order has nothing to do with that of the numbers
 	writes  bool
 	deletes bool
+	misses  bool                             // it looks for keys that are not there
 	sync    bool                             // even where the run is not
 	draws   bool                             // it may go on for as long as one likes, also before the clock starts
 	paced   bool                             // its operations may be begun at a rate
@@ -49,12 +50,12 @@ var readAndWrite = []part{partRead: {name: "read"}, partWrite: {name: "write", w
 var kinds = []kind{
 	{name: "fillseq", fresh: true, writes: true, paced: true, ops: opsN, run: fillSeq},
 	{name: "fillrandom", fresh: true, writes: true, paced: true, ops: opsN, run: fillRandom},
-	{name: "fillbatch", fresh: true, writes: true, ops: opsBatch, per: perBatch, run: fillBatch},
+	{name: "fillbatch", fresh: true, writes: true, paced: true, ops: opsBatch, per: perBatch, run: fillBatch},
 	{name: "fillsync", fresh: true, writes: true, sync: true, paced: true, ops: opsSync, run: fillRandom},
 	{name: "overwrite", writes: true, draws: true, paced: true, ops: opsN, run: overwrite},
 	{name: "readrandom", draws: true, paced: true, every: everyGet, ops: opsN, run: readRandom},
 	{name: "readzipf", draws: true, paced: true, every: everyGet, ops: opsN, run: readZipf},
-	{name: "readmissing", draws: true, paced: true, every: everyGet, ops: opsN, run: readMissing},
+	{name: "readmissing", misses: true, draws: true, paced: true, every: everyGet, ops: opsN, run: readMissing},
 	{name: "readseq", draws: true, every: everyStep, ops: opsEach, run: readSeq},
 	{name: "readreverse", draws: true, every: everyStep, ops: opsEach, run: readReverse},
 	{name: "seekrandom", draws: true, paced: true, ops: opsSeek, run: seekRandom},

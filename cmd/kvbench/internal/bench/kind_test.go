@@ -185,6 +185,17 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// TestTooSlow has a rate at which no second operation is due before the time is over: none
+// is begun.
+func TestTooSlow(t *testing.T) {
+	c := modelConfig()
+	c.Rate, c.Duration = 0.1, time.Millisecond
+	_, clients := onModel(t, c, Workload{Name: "overwrite", Threads: 2})
+	if clients[0].done != 1 || clients[1].done != 0 {
+		t.Errorf("clients did %d and %d operations, want 1 and none", clients[0].done, clients[1].done)
+	}
+}
+
 // TestEndless gives workloads a time instead of a number: what draws keys or scans goes on
 // for all of it, what fills a store does not.
 func TestEndless(t *testing.T) {

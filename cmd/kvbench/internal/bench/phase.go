@@ -27,7 +27,8 @@ func (r *run) measure(ctx context.Context, db engine.DB, j job) (result.Phase, e
 	if err := quiesce(r.dir); err != nil {
 		return result.Phase{}, err
 	}
-	if err := r.warmUp(ctx, clients, j); err != nil {
+	warm, err := r.warmUp(ctx, clients, j)
+	if err != nil {
 		return result.Phase{}, err
 	}
 	stopProfile, err := r.profile(j)
@@ -50,7 +51,7 @@ func (r *run) measure(ctx context.Context, db engine.DB, j job) (result.Phase, e
 		return result.Phase{}, err
 	}
 	p := r.sumUp(clients, j)
-	p.Seconds, p.Run, p.Series = elapsed.Seconds(), usage, series
+	p.Warm, p.Seconds, p.Run, p.Series = warm, elapsed.Seconds(), usage, series
 	if kindOf(j.Workload).writes {
 		stop := progress.Watch(r.Progress, j.String()+", settles", -1, func() int64 { return 0 })
 		p.Settle, err = r.used(db, func() error { return db.Settle(ctx) })
@@ -75,19 +76,29 @@ func (r *run) progress(j job, clients []*client) (stop func()) {
 // warmUp has the clients do for a while what they will be timed at, where that
 // changes nothing that matters: pools, caches and the branches of the processor are
 // warm then, for every engine.
-func (r *run) warmUp(ctx context.Context, clients []*client, j job) error {
-	if r.Warmup == 0 || !kindOf(j.Workload).draws {
-		return nil
+func (r *run) warmUp(ctx context.Context, clients []*client, j job) (warm result.Warm, err error) {
+	k := kindOf(j.Workload)
+	if r.Warmup == 0 || !k.draws {
+		return warm, nil
 	}
-	_, err := runClients(ctx, clients, r.Warmup, kindOf(j.Workload))
+	before, err := r.meter.Read()
+	if err != nil {
+		return warm, err
+	}
+	_, err = runClients(ctx, clients, r.Warmup, k)
+	after, meterErr := r.meter.Read()
+	if err := errors.Join(err, meterErr); err != nil {
+		return warm, fmt.Errorf("warm up: %w", err)
+	}
+	if k.writes {
+		p := r.sumUp(clients, j)
+		warm = result.Warm{Ops: p.Ops, PutBytes: p.PutBytes, WriteBytes: meter.Between(before, after).WriteBytes}
+	}
 	clients[0].stop.Store(false) // which all share; the one beside was stopped
 	for _, c := range clients {
 		c.forget()
 	}
-	if err != nil {
-		return fmt.Errorf("warm up: %w", err)
-	}
-	return nil
+	return warm, nil
 }
 
 // foreground are the clients whose operations are counted.
@@ -96,7 +107,10 @@ func foreground(clients []*client, j job) []*client { return clients[:j.Threads]
 // sumUp adds up what clients have done. The operations are those of the foreground.
 func (r *run) sumUp(clients []*client, j job) result.Phase {
 	k := kindOf(j.Workload)
-	p := result.Phase{Workload: j.Workload, Engine: j.engine, Rep: j.rep, Place: j.place, Rate: r.Rate}
+	p := result.Phase{Workload: j.Workload, Engine: j.engine, Rep: j.rep, Place: j.place}
+	if k.paced {
+		p.Rate = r.Rate
+	}
 	entryBytes := int64(r.KeyBytes + r.ValueBytes)
 	all, parts := figure.NewHistogram(), make([]*hdrhistogram.Histogram, len(k.parts))
 	for i := range parts {

@@ -23,7 +23,8 @@ func (r *run) newResults() (*result.Run, error) {
 		Format: result.Format, Time: time.Now().UTC(), Command: os.Args[1:], Machine: m,
 		Setup: result.Setup{
 			Keys: int64(c.N), KeyBytes: c.KeyBytes, ValueBytes: c.ValueBytes, MemoryBytes: c.Memory,
-			Sync: c.Sync, Duration: c.Duration, Reps: c.Reps, Seed: c.Seed, Baseline: baselineEngine,
+			Sync: c.Sync, Duration: c.Duration, Reps: c.Reps, Seed: c.Seed, Baseline: result.BaselineOf(c.Engines),
+			Warmup: c.Warmup, Rate: c.Rate, BatchEntries: c.BatchEntries, SeekNexts: c.SeekNexts, Distribution: string(c.Distribution),
 		},
 		Notes: notes(c),
 	}
@@ -52,8 +53,12 @@ func notes(c *Config) []string {
 			"an update writes the whole value. " + distributed(c),
 		fmt.Sprintf("A latency includes making the key, one read of the clock, and keeping the latency before it. Every operation is timed, but of the workloads that only get one in %d, and of scans one entry in %d.", everyGet, everyStep),
 	}
+	if data := int64(c.N) * int64(c.KeyBytes+c.ValueBytes); data > c.Memory {
+		lines = append(lines, fmt.Sprintf("The data, %s, is larger than the memory. Nothing here bounds the page cache, which is the memory of bbolt and LMDB: kvbench ltm does.",
+			humanize.IBytes(uint64(data))))
+	}
 	if c.Rate > 0 {
-		lines = append(lines, fmt.Sprintf("Open loop: clients begin %s operations a second together, scans and batches aside; a latency is from the time at which the operation was due, "+
+		lines = append(lines, fmt.Sprintf("Open loop: clients begin %s operations a second together, walks aside; a latency is from the time at which the operation was due, "+
 			"so what waits behind a stall counts as late. Clients that wait for the next one use the processor.", humanize.Commaf(c.Rate)))
 	}
 	return lines

@@ -34,7 +34,9 @@ func (j job) String() string {
 }
 
 // Run does all that c says, and returns what it measured. What it makes on disk is gone when it
-// returns. The error is a *ConfigError if nothing was run.
+// returns. What fails has its reason in the results, and the rest is done all the same. When ctx
+// ends, the results are what was measured before. The error is a *ConfigError, and there are no
+// results, if c makes no run.
 func Run(ctx context.Context, c Config) (results *result.Run, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -61,7 +63,8 @@ func Run(ctx context.Context, c Config) (results *result.Run, err error) {
 	}
 	for rep := range c.Reps {
 		if err := r.repeat(ctx, results, rep); err != nil {
-			return nil, err
+			results.Notes = append(results.Notes, fmt.Sprintf("The run ended in repetition %d of %d: what is here was measured before.", rep+1, c.Reps))
+			return results, err
 		}
 	}
 	return results, nil
@@ -80,15 +83,15 @@ func (r *run) reach(ctx context.Context) error {
 	return nil
 }
 
-// repeat is one repetition, whose number begins at 0 here.
+var errInterrupted = errors.New("interrupted")
+
+// repeat is one repetition, whose number begins at 0 here. It returns an error only when
+// ctx ends.
 func (r *run) repeat(ctx context.Context, results *result.Run, rep int) error {
 	for _, j := range r.jobs(rep) {
-		p, err := r.do(ctx, j)
+		p := r.do(ctx, j)
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", j, err)
+			return errInterrupted
 		}
 		results.Phases = append(results.Phases, p)
 	}
@@ -99,10 +102,10 @@ func (r *run) repeat(ctx context.Context, results *result.Run, rep int) error {
 		name := r.Engines[(rep+place)%len(r.Engines)]
 		opens, err := r.opens(ctx, name, rep+1)
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			return errInterrupted
 		}
 		if err != nil {
-			return fmt.Errorf("%s, time to open: %w", name, err)
+			opens = append(opens, result.Open{Engine: name, Rep: rep + 1, After: result.Closed, Failed: err.Error()})
 		}
 		results.Opens = append(results.Opens, opens...)
 	}
@@ -122,11 +125,17 @@ func (r *run) jobs(rep int) []job {
 	return jobs
 }
 
-// do runs one job.
-func (r *run) do(ctx context.Context, j job) (result.Phase, error) {
+// do runs one job. What it came to may be that it could not be done, or failed.
+func (r *run) do(ctx context.Context, j job) result.Phase {
 	p, err := r.on(ctx, j, func(db engine.DB) (result.Phase, error) { return r.measure(ctx, db, j) })
-	if cannot := new(engine.CannotError); errors.As(err, &cannot) {
-		return result.Phase{Workload: j.Workload, Engine: j.engine, Rep: j.rep, Place: j.place, Cannot: cannot.Why}, nil
+	if err == nil {
+		return p
 	}
-	return p, err
+	p = result.Phase{Workload: j.Workload, Engine: j.engine, Rep: j.rep, Place: j.place}
+	if cannot := new(engine.CannotError); errors.As(err, &cannot) {
+		p.Cannot = cannot.Why
+	} else {
+		p.Failed = err.Error()
+	}
+	return p
 }

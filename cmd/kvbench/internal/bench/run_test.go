@@ -4,20 +4,21 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"faultline/cmd/kvbench/internal/result"
-	"faultline/store"
 )
 
 func smallConfig(t *testing.T) Config {
 	c := Config{
 		Engines: []string{"faultline", "pebble"},
 		N:       300, KeyBytes: 16, ValueBytes: 100, SeekNexts: 50, BatchEntries: 7,
-		Memory: 64 << 20, Reps: 1, Seed: 1, Dir: t.TempDir(), PebbleBloom: true,
+		Memory: 64 << 20, Reps: 1, Seed: 1, Warmup: time.Millisecond, Dir: t.TempDir(), PebbleBloom: true,
 	}
 	for _, name := range []string{"fillbatch", "readseq", "readwhilewriting", "ycsbd"} {
 		c.Workloads = append(c.Workloads, Workload{Name: name, Threads: 2})
@@ -64,6 +65,9 @@ func checkPhase(t *testing.T, c *Config, p *result.Phase) {
 	if p.DiskBytes == 0 || p.DataBytes == 0 {
 		t.Errorf("%s %s: %d bytes on disk of %d", p.Engine, p.Workload, p.DiskBytes, p.DataBytes)
 	}
+	if warm := p.Warm.Ops > 0 && p.Warm.PutBytes > 0; warm != (k.draws && k.writes) {
+		t.Errorf("%s %s: warmed up by %d operations that put %d bytes", p.Engine, p.Workload, p.Warm.Ops, p.Warm.PutBytes)
+	}
 	parts := 0
 	for _, part := range p.Parts {
 		parts += part.Ops
@@ -86,6 +90,58 @@ func TestCannot(t *testing.T) {
 		if cannot := p.Engine == "rawlog" && p.Name == "readseq"; cannot != (p.Cannot != "") || cannot == (p.Ops > 0) {
 			t.Errorf("%s %s: cannot %q, %d operations", p.Engine, p.Workload, p.Cannot, p.Ops)
 		}
+	}
+}
+
+// TestFails checks that an engine that fails is said to, and that the others go on.
+func TestFails(t *testing.T) {
+	c := smallConfig(t)
+	c.Workloads = []Workload{{Name: "readseq", Threads: 1}, {Name: "fillseq", Threads: 1}}
+	c.PebbleMemTable = 100 << 30 // more than it takes
+	r, err := Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range r.Phases {
+		if fails := p.Engine == "pebble"; fails != strings.Contains(p.Failed, "MemTableSize") || fails == (p.Ops > 0) {
+			t.Errorf("%s %s: failed %q, %d operations", p.Engine, p.Workload, p.Failed, p.Ops)
+		}
+	}
+	if err := r.Failures(); err == nil || !strings.Contains(err.Error(), "pebble readseq@1, repetition 1: load: open: MemTableSize") {
+		t.Errorf("failures: %v", err)
+	}
+}
+
+// A hook is a writer that calls a function when a line of progress has a word.
+type hook struct {
+	word string
+	call func()
+}
+
+func (h hook) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(h.word)) {
+		h.call()
+	}
+	return len(line), nil
+}
+
+// TestInterrupted checks that a run that is interrupted returns what it has measured, and
+// leaves nothing on disk.
+func TestInterrupted(t *testing.T) {
+	c := smallConfig(t)
+	c.Workloads, c.Reps = []Workload{{Name: "readseq", Threads: 1}, {Name: "fillseq", Threads: 1}}, 2
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c.Progress = hook{"pebble fillseq@1, repetition 1", cancel}
+	r, err := Run(ctx, c)
+	if !errors.Is(err, errInterrupted) {
+		t.Fatalf("error %v, want %v", err, errInterrupted)
+	}
+	if len(r.Phases) != 3 || !strings.Contains(r.Notes[len(r.Notes)-1], "ended in repetition 1 of 2") {
+		t.Errorf("%d phases, want 3; notes %q", len(r.Phases), r.Notes)
+	}
+	if left, err := os.ReadDir(c.Dir); err != nil || len(left) > 0 {
+		t.Errorf("left in the directory: %v, %v", left, err)
 	}
 }
 
@@ -133,19 +189,28 @@ func TestRunRefuses(t *testing.T) {
 		"pebble is named twice": func(c *Config) {
 			c.Engines = []string{"pebble", "pebble"}
 		},
-		"no workload":                func(c *Config) { c.Workloads = nil },
-		"readseq@2 is named twice":   func(c *Config) { c.Workloads = append(c.Workloads, Workload{Name: "readseq", Threads: 2}) },
-		"rate is -1":                 func(c *Config) { c.Rate = -1 },
+		"no workload":              func(c *Config) { c.Workloads = nil },
+		"readseq@2 is named twice": func(c *Config) { c.Workloads = append(c.Workloads, Workload{Name: "readseq", Threads: 2}) },
+		"--rate is -1":             func(c *Config) { c.Rate = -1 },
+		"--rate is NaN":            func(c *Config) { c.Rate = math.NaN() },
+		"want at most 1023": func(c *Config) {
+			c.KeyBytes, c.Workloads = 1024, []Workload{{Name: "readmissing", Threads: 1}}
+		},
+		"--batch is 300000": func(c *Config) { c.BatchEntries = 300000 },
+		"keys of ycsbe": func(c *Config) {
+			c.KeyBytes, c.Duration, c.Workloads = 8, time.Minute, []Workload{{Name: "ycsbe", Threads: 1}}
+		},
+		`--cpuprofile is "no/dir/f"`: func(c *Config) { c.CPUProfile = "no/dir/f" },
 		"batch is 0":                 func(c *Config) { c.BatchEntries = 0 },
 		`distribution is "normal"`:   func(c *Config) { c.Distribution = "normal" },
 		"redis has no address":       func(c *Config) { c.Engines = []string{"redis"} },
-		"n is 0":                     func(c *Config) { c.N = 0 },
-		"key size is 0":              func(c *Config) { c.KeyBytes = 0 },
-		"key size is 1025":           func(c *Config) { c.KeyBytes = 1025 },
-		"key size is 2: too short":   func(c *Config) { c.KeyBytes = 2 },
-		"value size is -1":           func(c *Config) { c.ValueBytes = -1 },
-		"fits an entry with its key": func(c *Config) { c.ValueBytes = store.MaxEntryBytes },
-		"seek nexts is -1":           func(c *Config) { c.SeekNexts = -1 },
+		"--n is 0":                   func(c *Config) { c.N = 0 },
+		"--key-size is 0":            func(c *Config) { c.KeyBytes = 0 },
+		"--key-size is 1025":         func(c *Config) { c.KeyBytes = 1025 },
+		"--key-size is 2: too short": func(c *Config) { c.KeyBytes = 2 },
+		"--value-size is -1":         func(c *Config) { c.ValueBytes = -1 },
+		"want 0 to 16 MiB":           func(c *Config) { c.ValueBytes = maxValueBytes + 1 },
+		"--seek-nexts is -1":         func(c *Config) { c.SeekNexts = -1 },
 		"memory is 1.0 MiB":          func(c *Config) { c.Memory = 1 << 20 },
 		"reps is 0":                  func(c *Config) { c.Reps = 0 },
 		"duration is -1ns":           func(c *Config) { c.Duration = -1 },

@@ -15,7 +15,7 @@ type Workload = result.Workload
 // name alone has threads clients.
 func ParseWorkloads(names []string, threads int) ([]Workload, error) {
 	if threads < 1 || threads > maxThreads {
-		return nil, refuse("threads is %d: want 1 to %d", threads, maxThreads)
+		return nil, refuse("--threads is %d: want 1 to %d", threads, maxThreads)
 	}
 	var workloads []Workload
 	for _, s := range names {

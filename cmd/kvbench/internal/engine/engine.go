@@ -31,6 +31,25 @@ var Embedded = append([]string{"faultline", "pebble", "bbolt"}, lmdbNames...)
 // Names are all engines that there are.
 var Names = append(slices.Clone(Embedded), "rawlog", "redis")
 
+// CheckNames returns what is wrong with a list of engines, of which there are these.
+func CheckNames(names, have []string) error {
+	if len(names) == 0 {
+		return fmt.Errorf("no engine: have %s", strings.Join(have, ", "))
+	}
+	for i, name := range names {
+		switch {
+		case slices.Contains(names[:i], name):
+			return fmt.Errorf("engine %s is named twice", name)
+		case slices.Contains(have, name):
+		case name == "lmdb":
+			return errors.New("engine lmdb is not in this build: build with cgo, LMDB's header (Debian: liblmdb-dev) and -tags lmdb")
+		default:
+			return fmt.Errorf("unknown engine %q: have %s", name, strings.Join(have, ", "))
+		}
+	}
+	return nil
+}
+
 // New returns the engine of that name.
 func New(name string, s Setup) Engine {
 	switch name {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"faultline/store"
 )
 
 // TestEngines does the same to a store of each engine and wants the same of it,
@@ -156,6 +158,20 @@ func TestDelete(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLongKey puts the longest key of Faultline: an engine takes it, or says that it cannot.
+func TestLongKey(t *testing.T) {
+	for _, name := range Embedded {
+		db := open(t, New(name, Setup{MemoryBytes: 16 << 20}), t.TempDir())
+		cannot := new(CannotError)
+		if err := db.Put(make([]byte, store.MaxKeyBytes), nil); err != nil && !errors.As(err, &cannot) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -42,8 +42,11 @@ func (lmdbEngine) Settings() []string {
 }
 
 func lmdbError(code C.int) error {
-	if code == 0 {
+	switch code {
+	case 0:
 		return nil
+	case C.MDB_BAD_VALSIZE:
+		return cannot("its keys are 511 bytes at most")
 	}
 	return fmt.Errorf("lmdb: %s", C.GoString(C.mdb_strerror(code)))
 }

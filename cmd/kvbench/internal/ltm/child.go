@@ -57,11 +57,9 @@ func (c *child) onStore(ctx context.Context) error {
 	}
 	c.result.OpenSeconds = time.Since(start).Seconds()
 	err = c.step(ctx, e, db)
-	start = time.Now()
 	if e := db.Close(); e != nil {
 		err = errors.Join(err, fmt.Errorf("close: %w", e))
 	}
-	c.result.CloseSeconds = time.Since(start).Seconds()
 	return err
 }
 

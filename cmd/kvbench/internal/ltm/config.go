@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"faultline/cmd/kvbench/internal/engine"
@@ -56,8 +54,6 @@ func refuse(format string, args ...any) error {
 }
 
 const (
-	baselineEngine = "pebble" // what ratios are to
-
 	minMemoryBytes = store.MinMemoryBudget
 	minCgroupBytes = 16 << 20 // the Go runtime and the histograms take some
 
@@ -74,41 +70,33 @@ const (
 )
 
 func (c *Config) check() error {
-	if len(c.Engines) == 0 {
-		return refuse("no engine: have %s", strings.Join(engine.Embedded, ", "))
-	}
-	for i, name := range c.Engines {
-		if !slices.Contains(engine.Embedded, name) {
-			return refuse("unknown engine %q: have %s", name, strings.Join(engine.Embedded, ", "))
-		}
-		if slices.Contains(c.Engines[:i], name) {
-			return refuse("engine %s is named twice", name)
-		}
+	if err := engine.CheckNames(c.Engines, engine.Embedded); err != nil {
+		return refuse("--engines: %v", err)
 	}
 	switch {
 	case c.KeyBytes < 1 || c.KeyBytes > store.MaxKeyBytes:
-		return refuse("key size is %d: want 1 to %d", c.KeyBytes, store.MaxKeyBytes)
+		return refuse("--key-size is %d: want 1 to %d", c.KeyBytes, store.MaxKeyBytes)
 	case c.ValueBytes < idBytes || c.KeyBytes+c.ValueBytes > store.MaxEntryBytes:
-		return refuse("value size is %d: want %d to %d, so that it names its write and fits an entry with its key",
+		return refuse("--value-size is %d: want %d to %d, so that it names its write and fits an entry with its key",
 			c.ValueBytes, idBytes, store.MaxEntryBytes-c.KeyBytes)
 	case c.Memory < minMemoryBytes:
-		return refuse("memory is %s: want at least %s", humanize.IBytes(uint64(max(c.Memory, 0))), humanize.IBytes(minMemoryBytes))
+		return refuse("--memory is %s: want at least %s", humanize.IBytes(uint64(max(c.Memory, 0))), humanize.IBytes(minMemoryBytes))
 	case c.Cgroup != 0 && c.Cgroup < minCgroupBytes:
-		return refuse("cgroup is %s: want at least %s", humanize.IBytes(uint64(max(c.Cgroup, 0))), humanize.IBytes(minCgroupBytes))
+		return refuse("--cgroup is %s: want at least %s", humanize.IBytes(uint64(max(c.Cgroup, 0))), humanize.IBytes(minCgroupBytes))
 	case c.BatchEntries < 1:
-		return refuse("batch is %d: want at least 1", c.BatchEntries)
+		return refuse("--load-batch is %d: want at least 1", c.BatchEntries)
 	case c.Reps < 1:
-		return refuse("reps is %d: want at least 1", c.Reps)
+		return refuse("--reps is %d: want at least 1", c.Reps)
 	case c.Warmup < 0 || c.Duration <= 0 || c.KillAfter < 0:
-		return refuse("times are %v, %v and %v: want a duration above 0, and a warmup and a time to kill of none or more",
+		return refuse("--warmup is %v, --duration %v and --kill-after %v: want a duration above 0, and of the others 0 or more",
 			c.Warmup, c.Duration, c.KillAfter)
 	case c.n() < maxClients:
-		return refuse("data is %s, which is %d keys: want at least %d", humanize.IBytes(uint64(max(c.DataBytes, 0))), c.n(), maxClients)
+		return refuse("--data is %s, which is %d keys: want at least %d", humanize.IBytes(uint64(max(c.DataBytes, 0))), c.n(), maxClients)
 	case !c.space().Fits():
-		return refuse("key size is %d: too short for %d keys", c.KeyBytes, c.n())
+		return refuse("--key-size is %d: too short for %d keys", c.KeyBytes, c.n())
 	}
 	if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
-		return refuse("dir is %q: want a directory that is there", c.Dir)
+		return refuse("--dir is %q: want a directory that is there", c.Dir)
 	}
 	return nil
 }

@@ -30,7 +30,6 @@ type process struct {
 // what came of it into p.
 func (r *run) child(ctx context.Context, spec Spec, p *Phase, limit int64) error {
 	p.CgroupBytes = limit
-	p.HeapLimit = r.childHeap(spec)
 	k, err := r.start(ctx, spec, limit)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package ltm
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -28,7 +27,7 @@ func newReport(c Config, dir string) (*Report, error) {
 		Format: result.Format, Time: time.Now().UTC(), Command: os.Args[1:], Machine: m,
 		Setup: result.Setup{
 			Keys: c.n(), KeyBytes: c.KeyBytes, ValueBytes: c.ValueBytes, MemoryBytes: c.Memory,
-			Duration: c.Duration, Reps: c.Reps, Seed: c.Seed, Baseline: baselineEngine,
+			Duration: c.Duration, Reps: c.Reps, Seed: c.Seed, Baseline: result.BaselineOf(c.Engines),
 		},
 		Notes: c.notes(),
 	}
@@ -39,17 +38,6 @@ func newReport(c Config, dir string) (*Report, error) {
 		r.Engines = append(r.Engines, result.Engine{Name: name, Version: e.Version(), Settings: append(e.Settings(), limit)})
 	}
 	return &Report{Run: r}, nil
-}
-
-// Failures returns what went wrong, or nil.
-func (r *Report) Failures() error {
-	var errs []error
-	for i := range r.Children {
-		if p := &r.Children[i]; p.Failed != "" {
-			errs = append(errs, fmt.Errorf("%s %s, repetition %d: %s", p.Engine, p.Workload, p.Rep, p.Failed))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // add keeps what a child came to.

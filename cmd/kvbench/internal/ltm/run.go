@@ -36,7 +36,7 @@ type subject struct {
 // Run does all that c says, and reports. What it makes on disk is gone when it
 // returns. The error is a *ConfigError or wraps cgroup.ErrUnavailable if nothing
 // was run. Where a phase fails, that store is left alone; the report has the
-// reason, and what else was measured.
+// reason, and what else was measured. When ctx ends it has what was measured before.
 func Run(ctx context.Context, c Config) (report *Report, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -59,7 +59,8 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 	}
 	for rep := range c.Reps {
 		if err := r.repeat(ctx, rep); err != nil {
-			return nil, err
+			r.report.Notes = append(r.report.Notes, fmt.Sprintf("The run ended in repetition %d of %d: what is here was measured before.", rep+1, c.Reps))
+			return r.report, err
 		}
 	}
 	return r.report, nil

@@ -44,9 +44,8 @@ type Result struct {
 	Found   uint64 `json:"found"`
 	Entries uint64 `json:"entries"`
 
-	Seconds      float64 `json:"seconds"`
-	OpenSeconds  float64 `json:"open_seconds"`
-	CloseSeconds float64 `json:"close_seconds"`
+	Seconds     float64 `json:"seconds"`
+	OpenSeconds float64 `json:"open_seconds"`
 
 	Run     figure.Usage   `json:"run"`    // while the clients were timed
 	Settle  figure.Usage   `json:"settle"` // and while what they wrote was settled
@@ -68,7 +67,6 @@ type Phase struct {
 	Result
 	Cgroup      *cgroup.Stats `json:"cgroup,omitempty"`
 	CgroupBytes int64         `json:"cgroup_bytes"`
-	HeapLimit   int64         `json:"gomemlimit_bytes"`
 	CachedBytes int64         `json:"cached_before_bytes"` // of the store's files in the page cache, when the child began
 	DiskBytes   int64         `json:"disk_bytes"`          // of the store, afterwards
 	Failed      string        `json:"failed,omitempty"`

@@ -88,7 +88,7 @@ func valuesOf(p *result.Phase) []benchfmt.Value {
 		{Value: 1e3 * (p.CPUMicros() + p.SettleMicros()), Unit: unitCPU},
 	}
 	if p.PutBytes > 0 {
-		values = append(values, benchfmt.Value{Value: float64(p.Written()) / float64(p.Ops), Unit: unitDevice})
+		values = append(values, benchfmt.Value{Value: float64(p.Written()) / float64(p.Warm.Ops+p.Ops), Unit: unitDevice})
 	}
 	if p.DiskBytes > 0 && p.Stored > 0 {
 		values = append(values, benchfmt.Value{Value: float64(p.DiskBytes) / float64(p.Stored), Unit: unitSpace})
@@ -112,5 +112,11 @@ func configOf(r *result.Run) (config []benchfmt.Config) {
 	set("value-bytes", strconv.Itoa(r.Setup.ValueBytes))
 	set("memory-bytes", strconv.FormatInt(r.Setup.MemoryBytes, 10))
 	set("sync", strconv.FormatBool(r.Setup.Sync))
+	if r.Setup.Rate > 0 {
+		set("rate", strconv.FormatFloat(r.Setup.Rate, 'f', -1, 64))
+	}
+	if r.Setup.Distribution != "" {
+		set("distribution", r.Setup.Distribution)
+	}
 	return config
 }

@@ -156,7 +156,7 @@ func drafts(rows []row, openings []opening, baseline string) []*draft {
 		{
 			chapter{
 				ID: "device", Title: "Bytes to the device over user bytes", Table: written(rows),
-				Text: "What the process made dirty until all was settled, in whole folios of the page cache, over the keys and values that the clients wrote. Less is better.",
+				Text: "What the process made dirty from the warm-up until all was settled, in whole folios of the page cache, over the keys and values that the clients wrote. Less is better.",
 			},
 			bars(rows, "times the user's bytes", chart.Plain, (*row).wrote, deviceFactor),
 		},

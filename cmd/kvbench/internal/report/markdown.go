@@ -62,7 +62,7 @@ func explain(rows []row) []string {
 		lines = append(lines, fmt.Sprintf("?: others kept more than %s cores busy meanwhile, the kernel's own threads included.", table.Digits(disturbedCores)))
 	}
 	if len(written(rows).Lines) > 0 {
-		lines = append(lines, "To device: bytes that the process made dirty until that, in whole folios of the page cache, which makes it a bound; "+
+		lines = append(lines, "To device: bytes that the process made dirty from the warm-up until that, in whole folios of the page cache, which makes it a bound; "+
 			"x: over the keys and values that the clients wrote. "+
 			"On disk: the store's files after it, x: over the keys and values in them.")
 	}

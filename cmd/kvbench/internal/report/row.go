@@ -142,6 +142,14 @@ func (r *row) disturbed() bool {
 	return !r.empty() && r.over(func(p *result.Phase) float64 { return p.Run.OthersCores }).Median > disturbedCores
 }
 
+// onTime is which part of what was due must have been done for latencies to mean something.
+const onTime = 0.95
+
+// late tells whether clients could not keep up with their rate.
+func (r *row) late() bool {
+	return !r.empty() && r.opsPerSecond.Median < onTime*r.phases[0].Rate
+}
+
 // wrote tells whether the clients wrote.
 func (r *row) wrote() bool { return !r.empty() && r.phases[0].PutBytes > 0 }
 
@@ -180,7 +188,9 @@ func ratioOver(phases, baseline []*result.Phase) *figure.Spread {
 func cpuMicros(p *result.Phase) float64 { return p.CPUMicros() + p.SettleMicros() }
 
 // deviceFactor is bytes written to the device over bytes that clients wrote.
-func deviceFactor(p *result.Phase) float64 { return float64(p.Written()) / float64(p.PutBytes) }
+func deviceFactor(p *result.Phase) float64 {
+	return float64(p.Written()) / float64(p.Warm.PutBytes+p.PutBytes)
+}
 
 // spaceFactor is bytes on the disk over bytes of keys and values.
 func spaceFactor(p *result.Phase) float64 { return float64(p.DiskBytes) / float64(p.DataBytes) }
@@ -206,7 +216,7 @@ func openingsOf(r *result.Run) (openings []opening) {
 				if one.Engine != e.Name || one.After != after {
 					continue
 				}
-				if o.cannot = one.Cannot; o.cannot == "" {
+				if o.cannot = one.Cannot; o.cannot == "" && one.Failed == "" {
 					seconds = append(seconds, one.Seconds)
 				}
 			}

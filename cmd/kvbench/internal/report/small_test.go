@@ -59,6 +59,7 @@ func makeSmall() *result.Run {
 		},
 		Setup: result.Setup{
 			Keys: 1_000_000, KeyBytes: 16, ValueBytes: 100, MemoryBytes: 1 << 30, Reps: 3, Seed: 1, Baseline: "pebble",
+			Warmup: 500 * time.Millisecond, Rate: 6e5, BatchEntries: 100, SeekNexts: 50, Distribution: "uniform",
 		},
 		Notes: []string{"Writes are not synced, except fillsync's.", "A latency includes <making> the key & one read of the clock."},
 	}
@@ -83,6 +84,7 @@ func makeSmall() *result.Run {
 		}
 	}
 	r.Checks[2].Failed = "key 7 is there twice"
+	r.Opens[3].Failed = "no space left on device"
 	bbolt := &r.Phases[len(r.Phases)-1]
 	*bbolt = result.Phase{Workload: bbolt.Workload, Engine: bbolt.Engine, Rep: bbolt.Rep, Place: bbolt.Place, Failed: "out of memory"}
 	return r
@@ -106,6 +108,7 @@ func makePhase(w result.Workload, engine string, rep, place int, micros float64)
 	if w.Name != "ycsb-a" {
 		return p
 	}
+	p.Rate, p.Warm = 6e5, result.Warm{Ops: ops, PutBytes: ops * 58, WriteBytes: 1e5}
 	p.PeakRSS, p.Cgroup = 1<<29, &result.Cgroup{LimitBytes: 1 << 30, PeakBytes: 1 << 29, AtLimit: 12}
 	p.PutBytes, p.GotBytes = p.PutBytes/2, p.PutBytes/2
 	p.Parts = []result.Part{

@@ -30,6 +30,39 @@ func (g *grid) add(cells ...string) {
 	g.Lines = append(g.Lines, cells)
 }
 
+// addRows has a line for each row: of one that failed without figures, and of one that the
+// engine cannot do none (see missing).
+func (g *grid) addRows(rows []row, figures func(*row) []string) *grid {
+	for i := range rows {
+		r := &rows[i]
+		if r.cannot != "" {
+			continue
+		}
+		cells := []string{r.Workload.String(), r.engine}
+		if !r.empty() {
+			cells = append(cells, figures(r)...)
+		}
+		g.add(cells...)
+	}
+	return g
+}
+
+// ratioColumn is the head of the column with ratios to the baseline, where there is one.
+func ratioColumn(baseline string) []string {
+	if baseline == "" {
+		return nil
+	}
+	return []string{"x " + baseline}
+}
+
+// ratioCell is what stands in that column.
+func (r *row) ratioCell(baseline string) []string {
+	if baseline == "" {
+		return nil
+	}
+	return []string{ratioText(r.ratio)}
+}
+
 func (g *grid) markdown() string {
 	return table.Markdown(append([][]string{g.Head}, g.Lines...), g.Words)
 }
@@ -50,24 +83,15 @@ func ratioText(s *figure.Spread) string {
 
 // summary is what a report begins with.
 func summary(rows []row, baseline string) *grid {
-	g := newGrid(2, "workload", "engine", "ops/s", "p50", "p99", "p99.9", "CPU/op", "x "+baseline)
-	for i := range rows {
-		r := &rows[i]
-		if r.cannot != "" {
-			continue // see missing
-		}
-		if r.empty() {
-			g.add(r.Workload.String(), r.engine)
-			continue
-		}
+	head := []string{"workload", "engine", "ops/s", "p50", "p99", "p99.9", "CPU/op"}
+	return newGrid(2, append(head, ratioColumn(baseline)...)...).addRows(rows, func(r *row) []string {
 		speed := r.opsPerSecond.Text(table.Rate)
 		if r.disturbed() {
 			speed += " ?"
 		}
-		g.add(r.Workload.String(), r.engine, speed,
-			nanos(r.latency.P50), nanos(r.latency.P99), nanos(r.latency.P999), micros(r.over(cpuMicros).Median), ratioText(r.ratio))
-	}
-	return g
+		cells := []string{speed, nanos(r.latency.P50), nanos(r.latency.P99), nanos(r.latency.P999), micros(r.over(cpuMicros).Median)}
+		return append(cells, r.ratioCell(baseline)...)
+	})
 }
 
 // latencies has one line for each kind of operations.
@@ -137,22 +161,13 @@ func (r *row) kinds() []part {
 }
 
 func throughput(rows []row, baseline string) *grid {
-	g := newGrid(2, "workload", "engine", "median ops/s", "least", "most", "x "+baseline, "repetitions", "other cores busy")
-	for i := range rows {
-		r := &rows[i]
-		if r.cannot != "" {
-			continue // see missing
-		}
-		if r.empty() {
-			g.add(r.Workload.String(), r.engine)
-			continue
-		}
+	head := []string{"workload", "engine", "median ops/s", "least", "most", "repetitions", "other cores busy"}
+	return newGrid(2, append(head, ratioColumn(baseline)...)...).addRows(rows, func(r *row) []string {
 		s := r.opsPerSecond
 		others := r.over(func(p *result.Phase) float64 { return p.Run.OthersCores })
-		g.add(r.Workload.String(), r.engine, table.Rate(s.Median), table.Rate(s.Min), table.Rate(s.Max), ratioText(r.ratio),
-			comma(len(r.phases)), table.Digits(others.Median))
-	}
-	return g
+		cells := []string{table.Rate(s.Median), table.Rate(s.Min), table.Rate(s.Max), comma(len(r.phases)), table.Digits(others.Median)}
+		return append(cells, r.ratioCell(baseline)...)
+	})
 }
 
 func processor(rows []row) *grid {
@@ -234,8 +249,7 @@ func openTimes(openings []opening) *grid {
 	g := newGrid(2, "opened after", "engine", "time to open")
 	for _, o := range openings {
 		if o.cannot != "" {
-			g.add(string(o.after), o.engine)
-			continue
+			continue // see missing
 		}
 		g.add(string(o.after), o.engine, o.seconds.Text(seconds))
 	}
@@ -283,7 +297,8 @@ var timeKinds = []struct {
 	{"read", func(p *figure.Point) *figure.Times { return &p.Reads }},
 }
 
-// missing says why there are no figures where there are none, a line each.
+// missing says why there are no figures where there are none, and which ones mean little,
+// a line each.
 func missing(r *result.Run, rows []row, openings []opening) (lines []string) {
 	type refusal struct{ engine, why string }
 	var refusals []refusal
@@ -300,6 +315,10 @@ func missing(r *result.Run, rows []row, openings []opening) (lines []string) {
 		for _, p := range r.failed {
 			lines = append(lines, fmt.Sprintf("%s %s, repetition %d, failed: %s.", r.engine, r.Workload, p.Rep, oneLine(p.Failed)))
 		}
+		if r.late() {
+			lines = append(lines, fmt.Sprintf("%s %s did %s operations a second of the %s that were due: its latencies grow for as long as it runs.",
+				r.engine, r.Workload, table.Rate(r.opsPerSecond.Median), table.Rate(r.phases[0].Rate)))
+		}
 	}
 	for _, one := range refusals {
 		lines = append(lines, fmt.Sprintf("%s does no %s: %s.", one.engine, strings.Join(workloads[one], ", "), one.why))
@@ -307,6 +326,11 @@ func missing(r *result.Run, rows []row, openings []opening) (lines []string) {
 	for _, o := range openings {
 		if o.cannot != "" {
 			lines = append(lines, fmt.Sprintf("%s is not opened after %s: %s.", o.engine, o.after, o.cannot))
+		}
+	}
+	for _, o := range r.Opens {
+		if o.Failed != "" {
+			lines = append(lines, fmt.Sprintf("%s is not opened in repetition %d: %s.", o.Engine, o.Rep, oneLine(o.Failed)))
 		}
 	}
 	for _, c := range r.Checks {

@@ -6,7 +6,10 @@
 package result
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"faultline/cmd/kvbench/internal/figure"
@@ -36,7 +39,29 @@ type Setup struct {
 	Duration    time.Duration `json:"duration_ns"`  // a phase ends after this; 0 = only when it is done
 	Reps        int           `json:"reps"`
 	Seed        uint64        `json:"seed"`
-	Baseline    string        `json:"baseline"` // the engine that ratios are to
+	Baseline    string        `json:"baseline"` // the engine that ratios are to, empty without one
+
+	// Where they are set, and matter to some workload.
+	Warmup       time.Duration `json:"warmup_ns,omitempty"` // of phases that can be done for a while before
+	Rate         float64       `json:"rate,omitempty"`      // see Phase
+	BatchEntries int           `json:"batch_entries,omitempty"`
+	SeekNexts    int           `json:"seek_nexts,omitempty"`
+	Distribution string        `json:"distribution,omitempty"` // of YCSB's records, empty = that of each workload
+}
+
+// usualBaseline is the engine that ratios are to, where it was measured.
+const usualBaseline = "pebble"
+
+// BaselineOf returns the engine that ratios are to: the usual one, or else the last. One
+// engine alone has none.
+func BaselineOf(engines []string) string {
+	switch {
+	case len(engines) < 2:
+		return ""
+	case slices.Contains(engines, usualBaseline):
+		return usualBaseline
+	}
+	return engines[len(engines)-1]
 }
 
 // An Engine says what was measured, and how it was set up.
@@ -69,6 +94,7 @@ type Phase struct {
 	Entries int `json:"entries"` // entries that an iterator returned
 	Stored  int `json:"stored"`  // entries in the store afterwards, where it was written
 
+	Warm      Warm          `json:"warm"`                     // what was done before, where that wrote
 	Seconds   float64       `json:"seconds"`                  // that the clients ran
 	Run       figure.Usage  `json:"run"`                      // while they ran
 	Settle    figure.Usage  `json:"settle"`                   // while what they wrote was settled
@@ -78,11 +104,19 @@ type Phase struct {
 	DataBytes int64         `json:"data_bytes"`               // keys and values in it then
 	PeakRSS   int64         `json:"peak_rss_bytes,omitempty"` // 0 where the process is not this engine's alone
 	Cgroup    *Cgroup       `json:"cgroup,omitempty"`         // nil where there is none
-	Rate      float64       `json:"rate"`                     // operations a second that clients were to begin, 0 = as fast as they can
+	Rate      float64       `json:"rate"`                     // operations a second that clients were to begin, 0 = as fast as they could
 	Parts     []Part        `json:"parts,omitempty"`          // where operations are of several kinds
 	Series    figure.Series `json:"series,omitempty"`         // where it is long enough for one
 
 	Latency figure.Latency `json:"latency"` // of all operations
+}
+
+// A Warm is what clients have done before a phase that writes was timed. What they wrote
+// reaches the device later, or is overwritten before it does.
+type Warm struct {
+	Ops        int   `json:"ops"`
+	PutBytes   int64 `json:"put_bytes"`   // see Phase
+	WriteBytes int64 `json:"write_bytes"` // see figure.Usage
 }
 
 // A Part is the operations of one kind.
@@ -99,6 +133,7 @@ type Open struct {
 	After   Ending  `json:"after"`
 	Seconds float64 `json:"seconds"`
 	Cannot  string  `json:"cannot,omitempty"` // why there is no figure
+	Failed  string  `json:"failed,omitempty"` // what went wrong; there is no figure then either
 }
 
 // A Check is what came of reading every key of a store.
@@ -143,6 +178,27 @@ func (p *Phase) CPUMicros() float64 { return 1e6 * p.Run.CPUSeconds / float64(p.
 // SettleMicros is what settling took after that, for each operation.
 func (p *Phase) SettleMicros() float64 { return 1e6 * p.Settle.CPUSeconds / float64(p.Ops) }
 
-// Written is how many bytes went to the device until what the clients wrote was
-// settled.
-func (p *Phase) Written() int64 { return p.Run.WriteBytes + p.Settle.WriteBytes }
+// Written is how many bytes went to the device until all that the clients wrote was
+// settled, from the warm-up on.
+func (p *Phase) Written() int64 { return p.Warm.WriteBytes + p.Run.WriteBytes + p.Settle.WriteBytes }
+
+// Failures returns what went wrong, or nil.
+func (r *Run) Failures() error {
+	var errs []error
+	add := func(what string, rep int, reason string) {
+		if reason != "" {
+			errs = append(errs, fmt.Errorf("%s, repetition %d: %s", what, rep, strings.ReplaceAll(reason, "\n", "; ")))
+		}
+	}
+	for i := range r.Phases {
+		p := &r.Phases[i]
+		add(p.Engine+" "+p.Workload.String(), p.Rep, p.Failed)
+	}
+	for _, o := range r.Opens {
+		add(o.Engine+", time to open", o.Rep, o.Failed)
+	}
+	for _, c := range r.Checks {
+		add(c.Engine+", check after "+string(c.After), c.Rep, c.Failed)
+	}
+	return errors.Join(errs...)
+}
