@@ -43,13 +43,13 @@ func (t *Table) Latch(id PageID, v uint64) bool {
 	return true
 }
 
-// Unlatch ends what Latch began; changed says whether the page is another now.
-func (t *Table) Unlatch(id PageID, changed bool) {
+// Unlatch ends what Latch began, and returns the version then; changed says whether the
+// page is another now.
+func (t *Table) Unlatch(id PageID, changed bool) (version uint64) {
 	if changed {
-		t.metas[id].latch.Add(1)
-	} else {
-		t.metas[id].latch.Add(^uint64(0))
+		return t.metas[id].latch.Add(1)
 	}
+	return t.metas[id].latch.Add(^uint64(0))
 }
 
 // Mark and Unmark set and clear a bit of page id that says something of what is

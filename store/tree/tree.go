@@ -335,6 +335,8 @@ type Op struct {
 	// Before, if not 0, lets DeleteRange leave long values whose LSN is not before it.
 	Before uint64
 
+	finger finger
+
 	pages   int  // pages of the file that nobody else can take
 	merges  bool // it may take what is owed to changes beside leaves
 	reached reached
@@ -396,7 +398,7 @@ func (t *Tree) tryPut(op *Op, key, value []byte, flags int) (f fit, next step, t
 	if f = t.absorb(id, n); f == replaced {
 		f, op.Was = n.put(key, value, flags)
 	}
-	t.pages.Unlatch(id, true)
+	op.finger.written(id, t.pages.Unlatch(id, true))
 	if f == broken {
 		return f, step{kind: damaged, page: id}, trap
 	}
@@ -410,7 +412,15 @@ func (t *Tree) descendFor(op *Op, key []byte) (pagemeta.PageID, uint64, step) {
 	if t.Unchanged(at) {
 		return at.leaf, at.version, done
 	}
-	return t.descend(key)
+	f := &op.finger
+	if f.covers(t, key) {
+		return f.leaf, f.version, done
+	}
+	id, v, s := t.descend(key)
+	if s == done {
+		f.follow(t, key, id, v)
+	}
+	return id, v, s
 }
 
 // latchLeaf is phase 1 of a change of leaf id, which had version v when its parent
@@ -492,7 +502,7 @@ func (t *Tree) tryDelete(op *Op, key []byte) (f fit, sparse bool, next step, tra
 		f, op.Was = n.delete(key)
 	}
 	sparse = f == replaced && id != Root && n.sparse()
-	t.pages.Unlatch(id, true)
+	op.finger.written(id, t.pages.Unlatch(id, true))
 	if f == broken {
 		return f, false, step{kind: damaged, page: id}, trap
 	}
