@@ -3,7 +3,7 @@
 //
 //	node.go    what a node is, byte by byte; search, put and remove in place
 //	build.go   nodes taken apart and laid out anew
-//	tree.go    get, put, delete
+//	tree.go    get, put, delete; finger.go
 //	putmany.go writes.go   many writes at once, leaf by leaf
 //	change.go  how several pages change at once
 //	split.go   merge.go   the two structure changes; append.go
