@@ -34,9 +34,9 @@ func TestFinger(t *testing.T) {
 			}
 		}
 		const keys = 3000
-		used := 0
+		used, runs := 0, campaign.Scale(t, 600)
 		op := &Op{}
-		for n := range campaign.Scale(t, 600) {
+		for n := range runs {
 			at, step, deletes := r.IntN(keys), r.IntN(5)-2, n/100%2*7
 			for range 40 {
 				at = (at + step + keys) % keys
@@ -55,8 +55,8 @@ func TestFinger(t *testing.T) {
 				compare(t, tr, m, r, func(r *rand.Rand) []byte { return key(r.IntN(keys)) })
 			}
 		}
-		if used < 3000 {
-			t.Errorf("the finger was used %d times", used)
+		if used < 3*runs {
+			t.Errorf("the finger was used %d times in %d runs", used, runs)
 		}
 	})
 }
