@@ -21,6 +21,7 @@ type credits struct {
 	used  atomic.Int64 // how many are out: more than total if they are overdrawn
 	limit atomic.Int64 // how many of total the journal has room for, see UseRoom
 	short atomic.Int64 // operations that wait for more
+	hold  atomic.Bool  // see Hold
 	mu    struct {
 		sync.Mutex
 		more chan struct{} // closed when credits have been given back
@@ -63,7 +64,12 @@ func (c *credits) limited(n int) bool {
 }
 
 // unhurried is what must be left so that nobody is slowed down.
-func (c *credits) unhurried() int64 { return c.total.Load() / paceShare }
+func (c *credits) unhurried() int64 {
+	if c.hold.Load() {
+		return 0
+	}
+	return c.total.Load() / paceShare
+}
 
 func (c *credits) give(n int) {
 	c.used.Add(-int64(n))
@@ -73,7 +79,17 @@ func (c *credits) give(n int) {
 }
 
 // low tells that a round should start.
-func (c *credits) low() bool { return c.free() < c.total.Load()/2 }
+func (c *credits) low() bool { return !c.hold.Load() && c.free() < c.total.Load()/2 }
+
+// Hold has no round start before somebody needs one, and slows nobody down until then; with
+// false it ends that. It is for a recovery, which changes the same pages again and again,
+// and beside which nobody writes.
+func (f *Flusher) Hold(on bool) {
+	f.credits.hold.Store(on)
+	if f.credits.low() {
+		f.look()
+	}
+}
 
 func (c *credits) wake() {
 	c.mu.Lock()

@@ -29,6 +29,11 @@ func (t *Table) free() int64 {
 	return (t.Memory-r.tables()-r.lent.Load())/PageBytes - r.resident.Load()
 }
 
+// Holds tells whether so many pages have room in memory at one time.
+func (t *Table) Holds(pages int64) bool {
+	return t.Memory == 0 || t.free()+t.room.resident.Load() >= pages
+}
+
 // Short tells whether there is little room: the evictor is at work, or should be.
 func (t *Table) Short() bool { return t.Memory > 0 && t.free() < t.ahead()/2 }
 

@@ -76,8 +76,10 @@
 //
 // The data file holds a cut: all writes up to some LSN and none above. Open
 // repairs it from the journal if a crash came while it was written, then replays
-// the log from that LSN. A log that ends torn is cut off there; see package wal
-// for how that is told from damage.
+// the log from that LSN, a window of it at a time (replay.go): writes to one key in their
+// order, others in the order of their leaves. A round in the middle of a window says that
+// the log is replayed up to where that begins. A log that ends torn is cut off there; see
+// package wal for how that is told from damage.
 //
 // # Files
 //

@@ -404,7 +404,7 @@ func TestExpiryReplayed(t *testing.T) {
 		t.Fatal("the entry is there")
 	}
 	db.replayed.Store(0)
-	err := db.replay(new(Batch), again.data, db.LSN())
+	err := db.replayRecord(new(Batch), again.data, db.LSN())
 	db.replayed.Store(replayDone)
 	if err != nil {
 		t.Fatal(err)

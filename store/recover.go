@@ -25,23 +25,25 @@ func (db *DB) recover() error {
 		}
 		db.tree.DeferLess(db.opts.changeBytes(int64(db.super.tree.Pages)))
 	}
+	db.flusher.Hold(true)
 	db.flusher.Start(flusherLog{db.log}, db.cut, db.tree.EndRound)
 	db.merger.start(db)
-	var b Batch
+	r := db.startReplay()
 	var err error
 	show := db.progress(wal.LSN(from))
 	db.recovery, err = db.log.Replay(wal.LSN(from), func(payload []byte, end wal.LSN) error {
-		if err := db.replay(&b, payload, end); err != nil {
+		if err := r.add(payload, end); err != nil {
 			return err
 		}
 		show(end)
 		return nil
 	})
-	if err != nil {
+	if err = r.end(err); err != nil {
 		err = fmt.Errorf("log: %w", err)
 		_ = db.flusher.Stop(err) // no checkpoint of half a recovery
 		return err
 	}
+	db.flusher.Hold(false)
 	show(replayedAll)
 	db.replayed.Store(replayDone)
 	db.tree.KeepSpare()
@@ -109,17 +111,15 @@ func (db *DB) progress(from wal.LSN) (show func(end wal.LSN)) {
 // replayDone stands for a replay that has ended: the log says how far the tree is.
 const replayDone = ^uint64(0)
 
-// replay makes the writes of one record of the log.
-func (db *DB) replay(b *Batch, payload []byte, end wal.LSN) error {
-	err := db.replayRecord(b, payload, end)
+// recordError is err with the record of the log it is about.
+func recordError(err error, end wal.LSN) error {
 	if err != nil {
 		return fmt.Errorf("record that ends at %d: %w", end, err)
 	}
 	return nil
 }
 
-// replayRecord does it. The record may need less room than it is reckoned to: where
-// there is not so much, it is tried all the same.
+// replayRecord makes the writes of one record of the log.
 func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 	switch {
 	case isRenewal(payload):
@@ -138,6 +138,24 @@ func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 			return err
 		}
 	}
+	if err := db.replayBatch(b, func() error {
+		if v != nil {
+			db.applyPiece(v, payload)
+			return nil
+		}
+		_, err := db.apply(b)
+		return err
+	}); err != nil {
+		return err
+	}
+	db.replayed.Store(uint64(end))
+	db.deferred()
+	return nil
+}
+
+// replayBatch calls apply with what the writes of b may need. They may need less room than
+// is reckoned: where there is not so much, it is tried all the same.
+func (db *DB) replayBatch(b *Batch, apply func() error) error {
 	if err := b.collectStripes(db, false); err != nil {
 		return err
 	}
@@ -162,13 +180,9 @@ func (db *DB) replayRecord(b *Batch, payload []byte, end wal.LSN) error {
 		return err
 	}
 	defer db.flusher.End(grant, 0)
-	if v != nil {
-		db.applyPiece(v, payload)
-	} else if _, err := db.apply(b); err != nil {
+	if err := apply(); err != nil {
 		return errors.Join(err, short)
 	}
-	db.replayed.Store(uint64(end))
-	db.deferred()
 	return nil
 }
 

@@ -292,6 +292,12 @@ const leafLines = 5
 // version of its child is known: so the child was its child when that version
 // was current.
 func (t *Tree) descend(key []byte) (pagemeta.PageID, uint64, step) {
+	return t.descendFetching(key, leafLines)
+}
+
+// descendFetching is descend for who will look at so many cache lines of the leaf's slots
+// soon, or not if it is 0.
+func (t *Tree) descendFetching(key []byte, lines int) (pagemeta.PageID, uint64, step) {
 	id := Root
 	v := t.pages.Version(id)
 	for above := maxHeight; above > 1; {
@@ -308,8 +314,8 @@ func (t *Tree) descend(key []byte) (pagemeta.PageID, uint64, step) {
 		if !ok || int(child) >= t.pages.Pages {
 			return 0, 0, t.believe(id, v, false)
 		}
-		if level == 1 {
-			t.pages.Expect(child, leafLines)
+		if level == 1 && lines > 0 {
+			t.pages.Expect(child, lines)
 		}
 		cv := t.pages.Version(child)
 		if s := t.believe(id, v, true); s != done {
