@@ -66,7 +66,7 @@ func (t *Tree) tryTake(op *Op, at Place, list []Change) (n int, sparse bool, nex
 	f := t.absorb(at.leaf, leaf)
 	for f == replaced && n < len(list) {
 		var d delta
-		switch f, d = leaf.take(list[n]); f {
+		switch f, _, d = leaf.take(&list[n]); f {
 		case full, broken, spread: // whoever makes this change will say what is wrong
 		default:
 			t.counts.add(list[n].Key, d)
