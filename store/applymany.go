@@ -24,21 +24,31 @@ func (b *Batch) gather(data []byte) (rest []byte, err error) {
 	}
 	for len(data) > 0 && len(b.many.List) < manyMost {
 		w, rest, err := nextWrite(data)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case w.isLong() || w.op == opSetExpiry:
-			return data, nil
-		case w.op == opPutExpiring:
-			b.many.Add(tree.Change{Key: w.key, Value: w.cell, Expires: true})
-		case w.op == opDelete:
-			b.many.Add(tree.Change{Key: w.key})
-		default:
-			b.many.Add(tree.Change{Key: w.key, Value: w.value})
 		}
+		c, ok := w.change()
+		if !ok {
+			return data, nil
+		}
+		b.many.Add(c)
 		data = rest
 	}
 	return data, nil
+}
+
+// change is w for tree.PutMany, if that can make it.
+func (w *write) change() (c tree.Change, ok bool) {
+	c = tree.Change{Key: w.key, Value: w.value}
+	switch {
+	case w.isLong() || w.op == opSetExpiry:
+		return c, false
+	case w.op == opPutExpiring:
+		c.Value, c.Expires = w.cell, true
+	case w.op == opDelete:
+		c.Value = nil
+	}
+	return c, true
 }
 
 // applyMany makes the writes of b.many, and returns how many met a key that was there.

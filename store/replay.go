@@ -186,9 +186,11 @@ func (w *window) add(payload []byte) {
 	}
 }
 
-// write returns write i of the window.
+// encoded is write i of the window, as it stands in the log.
+func (w *window) encoded(i int) []byte { return w.data[w.writes[i].from:w.writes[i].to] }
+
 func (w *window) write(i int) write {
-	one, _, _ := nextWrite(w.data[w.writes[i].from:w.writes[i].to])
+	one, _, _ := nextWrite(w.encoded(i)) // isShort has looked at it
 	return one
 }
 
@@ -305,14 +307,14 @@ func (db *DB) makeWrites(w *window, order []uint64, readAhead bool) error {
 
 // A maker makes writes of a window.
 type maker struct {
-	db      *DB
-	w       *window
-	ahead   readAhead
-	leaves  int // that are done next
-	op      tree.Op
-	changes []tree.Change
-	left    []int // writes that a leaf did not take
-	batch   Batch
+	db     *DB
+	w      *window
+	ahead  readAhead
+	leaves int // that are done next
+	op     tree.Op
+	writes tree.Writes
+	left   []int // writes that a leaf did not take
+	batch  Batch
 }
 
 // begin has the first leaves of order read, and returns how many writes they have.
@@ -337,9 +339,8 @@ func (m *maker) begin(order []uint64, readAhead bool) (writes int) {
 
 // make makes the writes of order, which are of so many leaves.
 func (m *maker) make(order []uint64, leaves int) error {
-	db := m.db
 	m.left = m.left[:0]
-	grant, err := db.flusher.Begin(context.Background(), leaves+m.forMerges(order), 0)
+	grant, err := m.db.flusher.Begin(context.Background(), leaves+m.forMerges(order), 0)
 	if err != nil {
 		return err
 	}
@@ -349,16 +350,18 @@ func (m *maker) make(order []uint64, leaves int) error {
 			n++
 		}
 		if n < len(order) {
-			db.tree.Expect(m.w.writes[uint32(order[n])].at)
+			m.db.tree.Expect(m.w.writes[uint32(order[n])].at)
 		}
 		m.take(order[:n])
 		order = order[n:]
 	}
-	db.flusher.End(grant, 0)
-	for _, i := range m.left {
-		if err := m.alone(i); err != nil {
+	m.db.flusher.End(grant, 0)
+	for left := m.left; len(left) > 0; {
+		n, err := m.makeLeft(left)
+		if err != nil {
 			return err
 		}
+		left = left[n:]
 	}
 	return nil
 }
@@ -375,48 +378,52 @@ func (m *maker) forMerges(order []uint64) (pages int) {
 	return pages
 }
 
-// take has a leaf take the writes of order.
+// take has a leaf take the writes of order, as far as it can: the others are left.
 func (m *maker) take(order []uint64) {
-	m.changes = m.changes[:0]
+	m.writes.Reset()
 	for _, place := range order {
 		w := m.w.write(int(uint32(place)))
-		if w.op == opSetExpiry {
-			break // it depends on what the leaf has
+		c, ok := w.change()
+		if !ok {
+			break
 		}
-		c := tree.Change{Key: w.key, Value: w.value}
-		switch w.op {
-		case opDelete:
-			c.Value = nil
-		case opPutExpiring:
-			c.Value, c.Expires = w.cell, true
-		}
-		m.changes = append(m.changes, c)
+		m.writes.Add(c)
 	}
-	n := 0
-	if len(m.changes) > 0 {
-		n, _ = m.db.tree.Take(&m.op, m.w.writes[uint32(order[0])].at, m.changes) // alone meets the error too, or need not
+	made := 0
+	if len(m.writes.List) > 0 {
+		at := m.w.writes[uint32(order[0])].at
+		made, _ = m.db.tree.Take(&m.op, at, m.writes.List) // makeLeft meets the error too, or keeps what is left beside the leaf
 	}
-	for _, place := range order[n:] {
+	for _, place := range order[made:] {
 		m.left = append(m.left, int(uint32(place)))
 	}
 }
 
-// alone makes write i of the window, as a batch of one.
-func (m *maker) alone(i int) error {
-	db, b := m.db, &m.batch
-	b.data = m.w.data[m.w.writes[i].from:m.w.writes[i].to]
-	return db.replayBatch(b, func() error {
-		var err error
-		switch w := m.w.write(i); w.op {
-		case opPut:
-			_, err = db.tree.Put(&b.op, w.key, w.value)
-		case opPutExpiring:
-			_, err = db.tree.PutExpiring(&b.op, w.key, w.cell)
-		case opSetExpiry:
-			_, err = db.tree.SetExpiry(&b.op, w.key, w.expiry, le.Uint64(w.stamp))
-		default:
-			_, err = db.tree.Delete(&b.op, w.key)
+// makeLeft makes the first n of the writes left together, or one that is opSetExpiry.
+func (m *maker) makeLeft(left []int) (n int, err error) {
+	b := &m.batch
+	b.data = b.data[:0]
+	m.writes.Reset()
+	for ; n < len(left) && n < replayLeaves; n++ {
+		w := m.w.write(left[n])
+		c, ok := w.change()
+		if !ok {
+			break
 		}
-		return db.readError(err)
+		m.writes.Add(c)
+		b.data = append(b.data, m.w.encoded(left[n])...)
+	}
+	if n > 0 {
+		return n, m.db.replayBatch(b, func() error {
+			m.writes.Sort()
+			_, err := m.db.tree.PutMany(&b.op, m.writes.List)
+			return m.db.readError(err)
+		})
+	}
+	b.data = append(b.data, m.w.encoded(left[0])...)
+	return 1, m.db.replayBatch(b, func() error {
+		w := m.w.write(left[0])
+		_, err := m.db.tree.SetExpiry(&b.op, w.key, w.expiry, le.Uint64(w.stamp))
+		return m.db.readError(err)
 	})
 }

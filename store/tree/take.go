@@ -28,54 +28,25 @@ func (t *Tree) tryLocate(key []byte) (at Place, next step, trap pagemeta.Trap) {
 // Expect says that Take will be called for p soon.
 func (t *Tree) Expect(p Place) { t.pages.Expect(p.leaf, leafLines) }
 
-// Take makes changes, one after the other, whose keys Locate has found at the leaf at. It
-// returns how many it has made: fewer than all if the leaf has changed since, if its
-// changes are to be kept beside it, or if the next one needs another layout of it. That
-// one is for Put or Delete.
-func (t *Tree) Take(op *Op, at Place, list []Change) (n int, err error) {
+// Take is PutMany of writes that Locate has found at the leaf at, in any order. It makes
+// fewer than all if the leaf has changed since, or the next one needs a change of the tree:
+// those are for PutMany.
+func (t *Tree) Take(op *Op, at Place, writes []Write) (made int, err error) {
 	for {
 		seen := t.moves.Load()
-		n, sparse, next, trap := t.tryTake(op, at, list)
+		made, _, fewer, next, trap := t.tryPutMany(op, &stop{Place: at}, writes)
 		switch {
 		case trap.Hit():
 		case next.kind == changed:
 			return 0, nil
 		case next == done:
-			if sparse {
-				_ = t.merge(op, list[0].Key) // as in Delete
+			if fewer {
+				_ = t.merge(op, writes[made-1].Key) // as in Delete
 			}
-			return n, nil
+			return made, nil
 		}
-		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// tryTake is Take in two phases, as tryPut is Put.
-func (t *Tree) tryTake(op *Op, at Place, list []Change) (n int, sparse bool, next step, trap pagemeta.Trap) {
-	defer t.pages.Catch(&trap, pagemeta.Arm())
-	if t.defers(op, at.leaf) {
-		return 0, false, done, trap
-	}
-	if next = t.latchLeaf(at.leaf, at.version); next != done {
-		return 0, false, next, trap
-	}
-	trap.Commit()
-	leaf := t.writing(at.leaf)
-	f := t.absorb(at.leaf, leaf)
-	for f == replaced && n < len(list) {
-		var d delta
-		switch f, _, d = leaf.take(&list[n]); f {
-		case full, broken, spread: // whoever makes this change will say what is wrong
-		default:
-			t.counts.add(list[n].Key, d)
-			sparse = sparse || list[n].Value == nil
-			f = replaced
-			n++
+		if err := t.again(next, &trap, pagemeta.ToWrite, seen); err != nil || made > 0 {
+			return made, err
 		}
 	}
-	sparse = sparse && at.leaf != Root && leaf.sparse()
-	t.pages.Unlatch(at.leaf, true)
-	return n, sparse, done, trap
 }
