@@ -233,11 +233,22 @@ func TestMemory(t *testing.T) {
 	for _, c := range []interface{ Close() error }{small, another, spared} {
 		c.Close()
 	}
-	for srv.openCount() > 0 {
-		runtime.Gosched()
-	}
+	wantNothingHeld(t, srv)
+}
+
+// wantNothingHeld waits until all connections have ended: no memory may be theirs then.
+func wantNothingHeld(t *testing.T, srv *Server) {
+	t.Helper()
+	waitAllEnded(srv)
 	if n := srv.memory.held.Load(); n != 0 {
 		t.Errorf("%d bytes held by nobody", n)
+	}
+}
+
+// waitAllEnded waits until no connection is open.
+func waitAllEnded(srv *Server) {
+	for srv.openCount() > 0 {
+		runtime.Gosched()
 	}
 }
 
@@ -256,12 +267,7 @@ func TestQueueMemory(t *testing.T) {
 	if queued < 10 || queued > 22 {
 		t.Errorf("%d values of 100 KB were queued in 2 MiB", queued)
 	}
-	for srv.openCount() > 0 {
-		runtime.Gosched()
-	}
-	if n := srv.memory.held.Load(); n != 0 {
-		t.Errorf("%d bytes held by nobody", n)
-	}
+	wantNothingHeld(t, srv)
 }
 
 // TestLowerMemory sets maxmemory-clients to less than one connection holds: it is ended.

@@ -28,14 +28,7 @@ func TestReadWaits(t *testing.T) {
 			if db.onDurable = wait; fsync != FsyncAlways {
 				db.onDurable, db.onWritten = nil, wait
 			}
-			var b store.Batch
-			if err := b.Put([]byte("key"), []byte("value")); err != nil {
-				t.Fatal(err)
-			}
-			lsn, err := db.Apply(&b, store.Deferred)
-			if err != nil {
-				t.Fatal(err)
-			}
+			lsn := putDeferred(t, db)
 			c.Send("GET", "key")
 			if err := c.Flush(); err != nil {
 				t.Fatal(err)
@@ -48,6 +41,21 @@ func TestReadWaits(t *testing.T) {
 	}
 }
 
+// putDeferred writes a key past the server, and returns the LSN up to which there is something
+// to wait for.
+func putDeferred(t *testing.T, db *faulty) store.LSN {
+	t.Helper()
+	var b store.Batch
+	if err := b.Put([]byte("key"), []byte("value")); err != nil {
+		t.Fatal(err)
+	}
+	lsn, err := db.Apply(&b, store.Deferred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lsn
+}
+
 // TestNullExecWaits marks a connection that watches a key, as a write does that nobody has
 // waited for yet: EXEC may say that there was one only once it is durable.
 func TestNullExecWaits(t *testing.T) {
@@ -57,14 +65,7 @@ func TestNullExecWaits(t *testing.T) {
 	c, _ := pipe(t, srv)
 	do(t, c, "WATCH", "key")
 	do(t, c, "MULTI")
-	var b store.Batch
-	if err := b.Put([]byte("key"), []byte("value")); err != nil {
-		t.Fatal(err)
-	}
-	lsn, err := db.Apply(&b, store.Deferred)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lsn := putDeferred(t, db)
 	srv.watches.announce([]written{{key: []byte("key")}})
 	var waited store.LSN
 	db.onDurable = func(lsn store.LSN) error {

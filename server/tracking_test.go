@@ -235,9 +235,7 @@ func TestTrackingEnd(t *testing.T) {
 		do(t, c, "QUIT")
 		expectEnd(t, c)
 	}
-	for srv.openCount() > 0 {
-		runtime.Gosched()
-	}
+	waitAllEnded(srv)
 	if n := srv.tracking.clients.Load(); n != 0 {
 		t.Errorf("%d clients track", n)
 	}
