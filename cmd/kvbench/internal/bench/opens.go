@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"faultline/cmd/kvbench/internal/keys"
 	"faultline/cmd/kvbench/internal/progress"
 	"faultline/cmd/kvbench/internal/result"
+	"faultline/cmd/kvbench/internal/self"
 )
 
 const (
@@ -115,8 +115,7 @@ func (r *run) killOne(ctx context.Context, name, dir string, seed uint64) (err e
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, r.Child[0], r.Child[1:]...)
-	dieWithParent(cmd)
+	cmd := self.Command(ctx, r.Child)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

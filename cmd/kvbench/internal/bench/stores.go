@@ -61,7 +61,10 @@ func (r *run) prepare(ctx context.Context, name string, k *kind) (dir string, er
 	if !k.writes || r.remote(name) {
 		return kept, nil
 	}
-	return work, copyStore(work, kept)
+	if err := copyStore(work, kept); err != nil {
+		return "", errors.Join(err, os.RemoveAll(work))
+	}
+	return work, nil
 }
 
 func (r *run) remote(name string) bool {

@@ -22,34 +22,14 @@ func (r *run) watch(clients []*client, db engine.DB) (stop func() (figure.Series
 		c.watch = series.NewRecorder()
 		recorders = append(recorders, c.watch)
 	}
-	rounds := func() uint64 { return 0 }
-	if counter, ok := db.(engine.Counter); ok {
-		rounds = counter.Rounds
-	}
-	collector, err := series.NewCollector(recorders, rounds, r.meter.Read)
+	collector, err := series.NewCollector(recorders, engine.RoundsOf(db), r.meter.Read)
 	if err != nil {
 		return nil, err
 	}
-	quit, ended := make(chan struct{}), make(chan error)
-	go func() {
-		tick := time.NewTicker(watchEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-quit:
-				ended <- collector.Collect() // what is left is part of an interval
-				return
-			case <-tick.C:
-				if err := collector.Collect(); err != nil {
-					<-quit
-					ended <- err
-					return
-				}
-			}
-		}
-	}()
+	over, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- collector.Until(over, watchEvery) }()
 	return func() (figure.Series, error) {
-		close(quit)
+		close(over)
 		err := <-ended
 		all := collector.Series()
 		if len(all) < fewest {

@@ -10,7 +10,7 @@ import (
 // Curves are figures over time, or over percentiles.
 type Curves struct {
 	Title, X, Y string  // of the panel, and of its axes
-	Percentiles bool    // X is Nines, else seconds
+	Percentiles bool    // X is as Percent has it, else seconds
 	Log         bool    // Y is logarithmic: what is not above 0 is left out
 	Unit        Unit    // of Y
 	Low, High   float64 // of Y; 0, 0 = as the curves are

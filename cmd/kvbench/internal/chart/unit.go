@@ -94,10 +94,7 @@ func (nines) Ticks(_, high float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// Nines is where a percentile is on such an axis.
-func Nines(percent float64) float64 { return -math.Log10(1 - percent/100) }
-
-// Percent is what is there.
+// Percent is the percentile at a place of such an axis.
 func Percent(nines float64) float64 { return 100 * (1 - math.Pow(10, -nines)) }
 
 // decades returns the powers of ten around low and high, which are above 0.

@@ -133,6 +133,14 @@ type Counter interface {
 	Rounds() uint64
 }
 
+// RoundsOf returns what counts the background work of db; it stays 0 where nothing does.
+func RoundsOf(db DB) func() uint64 {
+	if counter, ok := db.(Counter); ok {
+		return counter.Rounds
+	}
+	return func() uint64 { return 0 }
+}
+
 // A Checker is a DB that can compare itself with itself.
 type Checker interface {
 	Check(ctx context.Context) error

@@ -117,62 +117,62 @@ func look(t *testing.T, db DB) {
 	}
 }
 
-// TestBackwards walks each engine's store from its end.
-func TestBackwards(t *testing.T) {
+// onEach runs a test on a filled store of each engine.
+func onEach(t *testing.T, test func(t *testing.T, db DB)) {
 	for _, name := range Embedded {
 		t.Run(name, func(t *testing.T) {
 			db := open(t, New(name, Setup{MemoryBytes: 16 << 20}), t.TempDir())
-			defer db.Close()
 			fill(t, db)
-			it, err := db.NewIterator()
-			if err != nil {
-				t.Fatal(err)
-			}
-			i := entries
-			for ok := it.Last(); ok; ok = it.Prev() {
-				if i--; string(it.Key()) != string(keyOf(i)) {
-					t.Fatalf("key %s, want %d", it.Key(), i)
-				}
-			}
-			if err := it.Close(); err != nil || i != 0 {
-				t.Errorf("ends before key %d, %v", i, err)
+			test(t, db)
+			if err := db.Close(); err != nil {
+				t.Error(err)
 			}
 		})
 	}
+}
+
+// TestBackwards walks each engine's store from its end.
+func TestBackwards(t *testing.T) {
+	onEach(t, func(t *testing.T, db DB) {
+		it, err := db.NewIterator()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := entries
+		for ok := it.Last(); ok; ok = it.Prev() {
+			if i--; string(it.Key()) != string(keyOf(i)) {
+				t.Fatalf("key %s, want %d", it.Key(), i)
+			}
+		}
+		if err := it.Close(); err != nil || i != 0 {
+			t.Errorf("ends before key %d, %v", i, err)
+		}
+	})
 }
 
 // TestDelete checks that a deleted key is gone, and that deleting it again is no error.
 func TestDelete(t *testing.T) {
-	for _, name := range Embedded {
-		t.Run(name, func(t *testing.T) {
-			db := open(t, New(name, Setup{MemoryBytes: 16 << 20}), t.TempDir())
-			defer db.Close()
-			fill(t, db)
-			r := db.NewReader()
-			for range 2 {
-				if err := db.Delete(keyOf(7)); err != nil {
-					t.Fatal(err)
-				}
-				if found, err := r.Get(keyOf(7)); err != nil || found {
-					t.Errorf("found %t, %v", found, err)
-				}
+	onEach(t, func(t *testing.T, db DB) {
+		r := db.NewReader()
+		for range 2 {
+			if err := db.Delete(keyOf(7)); err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
+			if found, err := r.Get(keyOf(7)); err != nil || found {
+				t.Errorf("found %t, %v", found, err)
+			}
+		}
+	})
 }
 
 // TestLongKey puts the longest key of Faultline: an engine takes it, or says that it cannot.
 func TestLongKey(t *testing.T) {
-	for _, name := range Embedded {
-		db := open(t, New(name, Setup{MemoryBytes: 16 << 20}), t.TempDir())
+	onEach(t, func(t *testing.T, db DB) {
 		cannot := new(CannotError)
 		if err := db.Put(make([]byte, store.MaxKeyBytes), nil); err != nil && !errors.As(err, &cannot) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
-	}
+	})
 }
 
 // TestSync has several clients make synced writes, of which the store keeps all.

@@ -27,9 +27,3 @@ func (u *Usage) AddCPU(seconds float64) {
 		u.OthersCores = max(0, u.OthersCores-seconds/u.Seconds)
 	}
 }
-
-// A Memory is what a process has and had resident.
-type Memory struct {
-	PeakRSS   int64 `json:"peak_rss_bytes"`
-	Anonymous int64 `json:"anonymous_bytes"` // at the end: all but pages of files
-}

@@ -78,7 +78,7 @@ func (c *child) step(ctx context.Context, e engine.Engine, db engine.DB) error {
 	if err != nil {
 		return err
 	}
-	c.result.Memory, err = meter.ReadMemory()
+	c.result.PeakRSS, err = meter.PeakRSS()
 	return err
 }
 
@@ -267,11 +267,7 @@ func (c *child) collectUntil(clients []*client, db engine.DB, ended *sync.WaitGr
 	for _, w := range clients {
 		recorders = append(recorders, w.watch)
 	}
-	rounds := func() uint64 { return 0 }
-	if counter, ok := db.(engine.Counter); ok {
-		rounds = counter.Rounds
-	}
-	all, err := series.NewCollector(recorders, rounds, c.meter.Read)
+	all, err := series.NewCollector(recorders, engine.RoundsOf(db), c.meter.Read)
 	if err != nil {
 		return err
 	}
@@ -280,20 +276,9 @@ func (c *child) collectUntil(clients []*client, db engine.DB, ended *sync.WaitGr
 		ended.Wait()
 		close(over)
 	}()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for running := true; running; {
-		select {
-		case <-tick.C:
-		case <-over:
-			running = false // what is left is part of a second
-		}
-		if err := all.Collect(); err != nil {
-			return err
-		}
-	}
+	err = all.Until(over, time.Second)
 	c.result.Series = all.Series()
-	return nil
+	return err
 }
 
 func (c *child) sumUp(clients []*client) {

@@ -15,6 +15,7 @@ import (
 	"faultline/cmd/kvbench/internal/cgroup"
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/progress"
+	"faultline/cmd/kvbench/internal/self"
 )
 
 // A process is a child under way.
@@ -91,11 +92,10 @@ func (r *run) start(ctx context.Context, spec Spec, limit int64) (k *process, er
 	if err != nil {
 		return nil, err
 	}
-	k.cmd = exec.CommandContext(ctx, r.Child[0], r.Child[1:]...)
+	k.cmd = self.Command(ctx, r.Child)
 	k.cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", r.childHeap(spec)), oneArena)
 	k.cmd.Stdout, k.cmd.Stderr = &k.stdout, &k.stderr
 	k.cmd.ExtraFiles = []*os.File{r.shared} // countersFD
-	dieWithParent(k.cmd)
 	in, err := k.cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func (r *Report) add(c *Config, p Phase) {
 		Seconds: p.Seconds, Run: p.Run, Settle: p.Settle,
 		PutBytes: entry * puts, GotBytes: entry * (int64(p.Ops) - puts),
 		DiskBytes: p.DiskBytes, DataBytes: entry * c.n(),
-		PeakRSS: p.Memory.PeakRSS, Cgroup: p.cgroup(), Series: p.Series, Latency: p.Latency,
+		PeakRSS: p.PeakRSS, Cgroup: p.cgroup(), Series: p.Series, Latency: p.Latency,
 	})
 }
 
@@ -66,7 +66,7 @@ func (r *Report) addCheck(p *Phase) {
 	}
 	check := result.Check{
 		Engine: p.Engine, Rep: p.Rep, After: after, Failed: p.Failed,
-		Seconds: p.Seconds, PeakRSS: p.Memory.PeakRSS, Cgroup: p.cgroup(),
+		Seconds: p.Seconds, PeakRSS: p.PeakRSS, Cgroup: p.cgroup(),
 	}
 	if p.Check != nil {
 		check.Keys, check.Writes, check.Acked, check.Lost = p.Check.Keys, p.Check.Writes, p.Check.Acked, p.Check.Lost

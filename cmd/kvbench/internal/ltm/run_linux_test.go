@@ -85,8 +85,8 @@ func TestRun(t *testing.T) {
 func checkPhase(t *testing.T, c *Config, p *Phase) {
 	t.Helper()
 	n, name := uint64(c.n()), fmt.Sprintf("%s %s", p.Engine, p.Workload)
-	if p.Ops == 0 || p.Seconds <= 0 || p.DiskBytes == 0 || p.Memory.PeakRSS == 0 {
-		t.Errorf("%s: %d operations in %v s, %d bytes on disk, peak %d", name, p.Ops, p.Seconds, p.DiskBytes, p.Memory.PeakRSS)
+	if p.Ops == 0 || p.Seconds <= 0 || p.DiskBytes == 0 || p.PeakRSS == 0 {
+		t.Errorf("%s: %d operations in %v s, %d bytes on disk, peak %d", name, p.Ops, p.Seconds, p.DiskBytes, p.PeakRSS)
 	}
 	if p.Cgroup == nil || p.Cgroup.PeakBytes == 0 || p.Cgroup.PeakBytes > p.CgroupBytes || p.Cgroup.OOMKills != 0 {
 		t.Errorf("%s: cgroup %+v of %d", name, p.Cgroup, p.CgroupBytes)

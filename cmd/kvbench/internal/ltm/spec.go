@@ -47,9 +47,9 @@ type Result struct {
 	Seconds     float64 `json:"seconds"`
 	OpenSeconds float64 `json:"open_seconds"`
 
-	Run     figure.Usage   `json:"run"`    // while the clients were timed
-	Settle  figure.Usage   `json:"settle"` // and while what they wrote was settled
-	Memory  figure.Memory  `json:"memory"` // at the end, before the store was closed
+	Run     figure.Usage   `json:"run"`            // while the clients were timed
+	Settle  figure.Usage   `json:"settle"`         // and while what they wrote was settled
+	PeakRSS int64          `json:"peak_rss_bytes"` // at the end, before the store was closed
 	Latency figure.Latency `json:"latency"`
 
 	Done   []uint64      `json:"done,omitempty"` // for each client, all its writes
@@ -59,15 +59,15 @@ type Result struct {
 
 // A Phase is what one child came to, with what its parent has seen.
 type Phase struct {
-	Step     string   `json:"step"`
-	Workload Workload `json:"workload"`
-	Engine   string   `json:"engine"`
-	Rep      int      `json:"rep"`   // from 1
-	Place    int      `json:"place"` // 1 = this engine was first
+	Step     string
+	Workload Workload
+	Engine   string
+	Rep      int // from 1
+	Place    int // 1 = this engine was first
 	Result
-	Cgroup      *cgroup.Stats `json:"cgroup,omitempty"`
-	CgroupBytes int64         `json:"cgroup_bytes"`
-	CachedBytes int64         `json:"cached_before_bytes"` // of the store's files in the page cache, when the child began
-	DiskBytes   int64         `json:"disk_bytes"`          // of the store, afterwards
-	Failed      string        `json:"failed,omitempty"`
+	Cgroup      *cgroup.Stats
+	CgroupBytes int64
+	CachedBytes int64 // of the store's files in the page cache, when the child began
+	DiskBytes   int64 // of the store, afterwards
+	Failed      string
 }

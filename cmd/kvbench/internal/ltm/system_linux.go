@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,11 +35,6 @@ func mapCounters(fd int) ([]counter, error) {
 		return nil, fmt.Errorf("mmap: %w", err)
 	}
 	return countersIn(memory), nil
-}
-
-// dieWithParent has the child killed when this process ends, however that is.
-func dieWithParent(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
 // evict writes the files of a store to the disk and takes them out of the page

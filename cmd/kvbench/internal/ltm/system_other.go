@@ -5,13 +5,10 @@ package ltm
 import (
 	"errors"
 	"os"
-	"os/exec"
 )
 
 func shareCounters() (*os.File, []counter, error) { return nil, nil, errors.ErrUnsupported }
 
 func inheritCounters() ([]counter, error) { return nil, errors.ErrUnsupported }
-
-func dieWithParent(*exec.Cmd) {}
 
 func evict(string) (int64, error) { return 0, errors.ErrUnsupported }

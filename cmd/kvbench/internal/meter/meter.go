@@ -129,17 +129,9 @@ func numberIn(path, name string) (int64, error) {
 	return 0, fmt.Errorf("%s: no line %s", path, name)
 }
 
-// ReadMemory returns what this process has resident.
-func ReadMemory() (figure.Memory, error) {
-	const path, unit = "/proc/self/status", 1024
-	peak, err := numberIn(path, "VmHWM:")
-	if err != nil {
-		return figure.Memory{}, err
-	}
-	anonymous, err := numberIn(path, "RssAnon:")
-	if err != nil {
-		return figure.Memory{}, err
-	}
-	shmem, err := numberIn(path, "RssShmem:")
-	return figure.Memory{PeakRSS: unit * peak, Anonymous: unit * (anonymous + shmem)}, err
+// PeakRSS returns the most bytes that this process has had resident.
+func PeakRSS() (int64, error) {
+	const unit = 1024
+	peak, err := numberIn("/proc/self/status", "VmHWM:")
+	return unit * peak, err
 }

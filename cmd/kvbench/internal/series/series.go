@@ -3,6 +3,7 @@ package series
 
 import (
 	"sync"
+	"time"
 
 	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/meter"
@@ -91,6 +92,24 @@ func (c *Collector) Collect() error {
 	c.lastRounds, c.last = rounds, now
 	c.all.reads.Reset()
 	c.all.writes.Reset()
+	return nil
+}
+
+// Until collects every so often until over is closed, and once more then: what is left is
+// part of an interval.
+func (c *Collector) Until(over <-chan struct{}, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case <-tick.C:
+		case <-over:
+			running = false
+		}
+		if err := c.Collect(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
