@@ -22,6 +22,7 @@ type credits struct {
 	limit atomic.Int64 // how many of total the journal has room for, see UseRoom
 	short atomic.Int64 // operations that wait for more
 	hold  atomic.Bool  // see Hold
+	owed  atomic.Int64 // nanoseconds of pauses that are due and not made
 	mu    struct {
 		sync.Mutex
 		more chan struct{} // closed when credits have been given back
@@ -115,6 +116,9 @@ const (
 	paceShare = 4
 	// paceMax is the pause of one operation when there are no credits left.
 	paceMax = 2 * time.Millisecond
+	// paceLeast is the least pause that is made: a sleep takes some 60 us more than it
+	// is for, and pauses of a few microseconds are due at first.
+	paceLeast = 200 * time.Microsecond
 )
 
 // pace is how long an operation pauses that finds free of total credits: it
@@ -126,6 +130,16 @@ func pace(free, total int64) time.Duration {
 	}
 	missing := float64(share-max(free, 0)) / float64(share)
 	return time.Duration(missing * missing * float64(paceMax))
+}
+
+// owe adds a pause of d to those that are due, and returns how long the caller pauses:
+// for all of them, or not at all.
+func (c *credits) owe(d time.Duration) time.Duration {
+	owed := c.owed.Add(int64(d))
+	if owed < int64(paceLeast) || !c.owed.CompareAndSwap(owed, 0) {
+		return 0 // or another pauses for both
+	}
+	return time.Duration(owed)
 }
 
 // Credits is how many there are now, taken or not: see Config.Lessen.
@@ -179,12 +193,8 @@ func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
 	c := &f.credits
 	c.short.Add(1)
 	defer c.short.Add(-1)
-	if d := pace(c.free()-int64(n), c.total.Load()); d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		if err := await(ctx, t.C); err != nil {
-			return err
-		}
+	if d := c.owe(pace(c.free()-int64(n), c.total.Load())); d > 0 {
+		nap(d)
 	}
 	for {
 		more := c.changed()

@@ -33,6 +33,34 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestOwe has writers share what they owe: no pause is lost, none is made twice, and none
+// is shorter than pays.
+func TestOwe(t *testing.T) {
+	const writers, each, due = 4, 1000, 30 * time.Microsecond
+	var c credits
+	var made [writers]time.Duration
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			for range each {
+				d := c.owe(due)
+				if d != 0 && d < paceLeast {
+					t.Errorf("pause of %v", d)
+				}
+				made[i] += d
+			}
+		})
+	}
+	wg.Wait()
+	sum := time.Duration(c.owed.Load())
+	for _, d := range made {
+		sum += d
+	}
+	if sum != writers*each*due {
+		t.Errorf("%v of pauses for %v that were due", sum, writers*each*due)
+	}
+}
+
 // TestAwaitCredits has an operation want what only the end of another gives
 // back, at every level of what is free: it must not wait on once that is there.
 func TestAwaitCredits(t *testing.T) {
