@@ -49,9 +49,10 @@ func (f *finger) follow(t *Tree, key []byte, id pagemeta.PageID, v uint64) {
 	}
 }
 
-// written notes that its own Op has changed the leaf.
-func (f *finger) written(id pagemeta.PageID, version uint64) {
-	if f.set && f.leaf == id {
+// written notes that its own Op has changed leaf id, which had version old. If f has it
+// as of another one, its bounds may be others by now.
+func (f *finger) written(id pagemeta.PageID, old, version uint64) {
+	if f.set && f.leaf == id && f.version == old {
 		f.version = version
 	}
 }
