@@ -6,13 +6,8 @@ import (
 	"faultline/store/tree"
 )
 
-// The writes of a batch go into the tree in the order of their keys, neighbours together
-// (tree.PutMany). Their order does not matter to anybody but for those of one key, who
-// stay as they are: nobody sees some of the batch without the others (wide.go), and it is
-// one record of the log.
-
-// manyMost bounds how many writes are sorted at a time, for the memory that they take.
-const manyMost = 1024
+// manyMost bounds how many writes the tree gets at a time, for the memory that they take.
+const manyMost = 256
 
 // gather has b.many be the writes at the beginning of data, which are b's, that the tree
 // can make together, and returns what follows them. Long values and SetExpiry are made
@@ -53,7 +48,6 @@ func (w *write) change() (c tree.Change, ok bool) {
 
 // applyMany makes the writes of b.many, and returns how many met a key that was there.
 func (db *DB) applyMany(b *Batch) (found int, err error) {
-	b.many.Sort()
 	made, err := db.tree.PutMany(&b.op, b.many.List)
 	if err = db.readError(err); err != nil && made > 0 {
 		return 0, db.flusher.Stop(fmt.Errorf("in the middle of a batch: %w", err))

@@ -51,7 +51,7 @@ type Batch struct {
 	renewals uint64 // spaces.renewals as of claim
 
 	op      tree.Op      // while it is being applied
-	many    tree.Writes  // what the tree makes together, while it is being applied
+	many    tree.Writes  // of it, what the tree gets together, while it is being applied
 	stripes []uint16     // of its keys, sorted, while it is being applied
 	steps   int          // changes of the tree that it makes at most
 	renews  int          // writes of it that are opSetExpiry

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const benchKeys = 1_000_000
@@ -338,6 +340,59 @@ func BenchmarkFill(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkBatch applies batches of 100 writes: new keys in order, and in random order, into
+// an empty store; keys that are there, at random, and neighbours of each other in random
+// order.
+func BenchmarkBatch(b *testing.B) {
+	shuffled := rand.New(rand.NewPCG(1, 2)).Perm(benchKeys)
+	for _, kind := range []struct {
+		name   string
+		loaded bool
+		key    func(i int) int
+	}{
+		{"seq", false, func(i int) int { return i % benchKeys }},
+		{"random", false, func(i int) int { return shuffled[i%benchKeys] }},
+		{"overwrite", true, func(i int) int { return shuffled[i%benchKeys] }},
+		{"near", true, func(i int) int { return shuffled[i/100*100%benchKeys]/1000*1000 + i%100*37%1000 }},
+	} {
+		b.Run(kind.name, func(b *testing.B) {
+			var db *DB
+			if kind.loaded {
+				db = benchStore(b)
+			} else {
+				db = open(b, b.TempDir(), &Options{MemoryBudget: 2 << 30})
+			}
+			var key []byte
+			var batch Batch
+			value := make([]byte, 100)
+			before := cpuTime()
+			for i := range b.N {
+				batch.Reset()
+				for j := range 100 {
+					key = benchKey(key, kind.key(100*i+j))
+					if err := batch.Put(key, value); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if _, err := db.Apply(&batch, Async); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(cpuTime()-before)/float64(100*b.N), "cpu-ns/key")
+			b.ReportMetric(float64(b.Elapsed())/float64(100*b.N), "ns/key")
+		})
+	}
+}
+
+// cpuTime is what the process has used so far.
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkOpen opens a store of benchKeys keys whose log has as many overwrites that

@@ -302,17 +302,16 @@ func TestConcurrent(t *testing.T) {
 
 // putNeighbours makes some writes of writer w's by one call.
 func putNeighbours(tr *Tree, r *rand.Rand, w int) error {
-	var list Writes
+	var list []Write
 	from := r.IntN(2000)
 	for i := range r.IntN(30) {
 		c := Change{Key: fmt.Appendf(nil, "%06d/%d", (from+i)%2000, w)}
 		if r.IntN(3) > 0 {
 			c.Value = bytes.Repeat(c.Key, 1+r.IntN(20))
 		}
-		list.Add(c)
+		list = append(list, Write{Change: c})
 	}
-	list.Sort()
-	_, err := tr.PutMany(&Op{}, list.List)
+	_, err := tr.PutMany(&Op{}, list)
 	return err
 }
 

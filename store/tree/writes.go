@@ -26,8 +26,8 @@ type rank struct {
 	index int
 }
 
-// Sort puts the writes into the order that PutMany wants: that of their keys, and those of
-// one key as they were added.
+// Sort puts the writes into the order of their keys, and those of one key into that in which
+// they were added: then PutMany makes as many of them together as there can be.
 func (w *Writes) Sort() {
 	shared, sorted := w.look()
 	if sorted {
