@@ -49,10 +49,10 @@ func (f *finger) follow(t *Tree, key []byte, id pagemeta.PageID, v uint64) {
 	}
 }
 
-// written notes that its own Op has changed leaf id, which had version old. If f has it
-// as of another one, its bounds may be others by now.
-func (f *finger) written(id pagemeta.PageID, old, version uint64) {
-	if f.set && f.leaf == id && f.version == old {
+// written notes that its own Op has changed the leaf id from version v to another. If that
+// is not the one that f has, others have changed the leaf before: Op.At was newer than f.
+func (f *finger) written(t *Tree, id pagemeta.PageID, v, version uint64) {
+	if f.tree == t && f.leaf == id && f.version == v {
 		f.version = version
 	}
 }

@@ -40,6 +40,9 @@ func TestFinger(t *testing.T) {
 			at, step, deletes := r.IntN(keys), r.IntN(5)-2, n/100%2*7
 			for range 40 {
 				at = (at + step + keys) % keys
+				if r.IntN(8) == 0 { // as a Tx that has read the key
+					_, _, _, op.At, _ = tr.GetAt(nil, key(at))
+				}
 				write(op, at, deletes)
 				if op.finger.set && op.finger.used {
 					used++

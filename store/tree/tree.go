@@ -404,7 +404,7 @@ func (t *Tree) tryPut(op *Op, key, value []byte, flags int) (f fit, next step, t
 	if f = t.absorb(id, n); f == replaced {
 		f, op.Was = n.put(key, value, flags)
 	}
-	op.finger.written(id, v, t.pages.Unlatch(id, true))
+	op.finger.written(t, id, v, t.pages.Unlatch(id, true))
 	if f == broken {
 		return f, step{kind: damaged, page: id}, trap
 	}
@@ -508,7 +508,7 @@ func (t *Tree) tryDelete(op *Op, key []byte) (f fit, sparse bool, next step, tra
 		f, op.Was = n.delete(key)
 	}
 	sparse = f == replaced && id != Root && n.sparse()
-	op.finger.written(id, v, t.pages.Unlatch(id, true))
+	op.finger.written(t, id, v, t.pages.Unlatch(id, true))
 	if f == broken {
 		return f, false, step{kind: damaged, page: id}, trap
 	}
