@@ -53,6 +53,7 @@ type Batch struct {
 	op      tree.Op      // while it is being applied
 	many    tree.Writes  // of it, what the tree gets together, while it is being applied
 	stripes []uint16     // of its keys, sorted, while it is being applied
+	one     write        // the only write of it, if there is one, while it is being applied
 	steps   int          // changes of the tree that it makes at most
 	renews  int          // writes of it that are opSetExpiry
 	inTree  int          // bytes of it that go into leaves
@@ -423,7 +424,9 @@ func (b *Batch) collectStripes(db *DB, claims bool) error {
 		if b.tx == nil {
 			b.stripes = append(b.stripes, db.stripe(w.key))
 		}
-		b.n++
+		if b.n++; len(more) == 0 && b.n == 1 {
+			b.one = w
+		}
 		b.steps++
 		if w.op != opDelete {
 			b.puts++

@@ -103,6 +103,9 @@ func (db *DB) commit(ctx context.Context, b *Batch) (lsn LSN, err error) {
 	dirty, grow := db.tree.Credits(b.steps, b.inTree)
 	for {
 		lsn, err := db.tryCommit(ctx, b, dirty, grow)
+		if err == nil {
+			return lsn, nil
+		}
 		if !errors.Is(err, tree.ErrNoRoom) {
 			return lsn, db.orFull(err, grow)
 		}
@@ -163,6 +166,9 @@ func (db *DB) begin(ctx context.Context, dirty int, shard uint64) (grant flusher
 // later one stops the store, whose memory is then neither as before nor as after.
 func (db *DB) apply(b *Batch) (found int, err error) {
 	staged := b.staged
+	if b.n == 1 {
+		return db.applyOne(b, &b.one, &staged)
+	}
 	for rest := b.data; len(rest) > 0; {
 		more, err := b.gather(rest)
 		n := 0
@@ -185,22 +191,27 @@ func (db *DB) apply(b *Batch) (found int, err error) {
 	return found, nil
 }
 
-// applyNext makes the first write of data, which is of b. found is 1 if it met a key that
-// was there.
+// applyNext is applyOne of the first write of data, which is of b.
 func (db *DB) applyNext(b *Batch, data []byte, staged *[]*longValue) (found int, rest []byte, err error) {
 	w, rest, err := nextWrite(data)
-	if err != nil {
-		return 0, nil, err
+	if err == nil {
+		found, err = db.applyOne(b, &w, staged)
 	}
+	return found, rest, err
+}
+
+// applyOne makes w, a write of b, whose value is the first of staged if it is a long one.
+// found is 1 if it met a key that was there.
+func (db *DB) applyOne(b *Batch, w *write, staged *[]*longValue) (found int, err error) {
 	var v *longValue
 	if w.isLong() {
 		v, *staged = (*staged)[0], (*staged)[1:]
 	}
-	existed, err := db.applyWrite(b, &w, v)
+	existed, err := db.applyWrite(b, w, v)
 	if existed {
 		found = 1
 	}
-	return found, rest, db.readError(err)
+	return found, db.readError(err)
 }
 
 // applyWrite makes one write of b, v being its value if that is a long one. existed

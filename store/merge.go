@@ -106,9 +106,9 @@ const (
 // not find the buffer full one day, and every write has a leaf to read. It returns at
 // once if no merge is under way.
 func (db *DB) paceMerge(ctx context.Context, bytes int) error {
-	for {
+	for db.merger.busy.Load() {
 		share := db.tree.DeferredShare(bytes)
-		if share < paceMergeFrom || !db.merger.busy.Load() {
+		if share < paceMergeFrom {
 			return nil
 		}
 		part := min((share-paceMergeFrom)/(1-paceMergeFrom), 1)
@@ -123,6 +123,7 @@ func (db *DB) paceMerge(ctx context.Context, bytes int) error {
 			return nil
 		}
 	}
+	return nil
 }
 
 // wakeMerger has a merge made in the background.

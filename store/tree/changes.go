@@ -253,7 +253,8 @@ func (c *changes) forget(leaf pagemeta.PageID) {
 // Deferring tells whether changes are kept beside leaves now, and whether zones should
 // be merged, so that there is room for more.
 func (t *Tree) Deferring() (some, full bool) {
-	return t.changes.taken.Load() > 0, t.DeferredShare(0) > fullShare
+	some = t.changes.taken.Load() > 0
+	return some, some && t.DeferredShare(0) > fullShare
 }
 
 // fullShare is how much of the memory is taken when zones should be merged.

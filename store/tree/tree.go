@@ -429,6 +429,9 @@ func (t *Tree) descendFor(op *Op, key []byte) (pagemeta.PageID, uint64, step) {
 	return id, v, s
 }
 
+// cellLines is how many cache lines a short cell has, but for one.
+const cellLines = 2
+
 // latchLeaf is phase 1 of a change of leaf id, which had version v when its parent
 // was read: the leaf is writable and latched then.
 func (t *Tree) latchLeaf(id pagemeta.PageID, v uint64) step {
@@ -439,6 +442,9 @@ func (t *Tree) latchLeaf(id pagemeta.PageID, v uint64) step {
 		return step{kind: failed, err: err}
 	}
 	t.pages.Page(id).Touch()
+	if line := t.node(id).heap() / pagemeta.LineBytes; line >= cellLines && line < pagemeta.PageBytes/pagemeta.LineBytes {
+		t.pages.ExpectMore(id, line-cellLines, cellLines+1) // a new cell goes there
+	}
 	if !t.pages.Latch(id, v) {
 		return step{kind: changed}
 	}
