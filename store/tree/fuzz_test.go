@@ -136,7 +136,9 @@ func (a action) do(tr *Tree, p *picture) error {
 		return err
 	case 1:
 		return putLong(tr, key, int(a[2])%12, uint64(a[2]))
-	case 2, 3:
+	case 3:
+		return putSome(tr, p, a)
+	case 2:
 		size := min(int(a[2])*16, MaxEntryBytes-len(key))
 		_, err := tr.Put(&Op{}, key, make([]byte, size))
 		return err
@@ -154,6 +156,28 @@ func (a action) do(tr *Tree, p *picture) error {
 		return walk(tr, key, (*Cursor).SeekGE, (*Cursor).Next, +1)
 	}
 	return walk(tr, key, (*Cursor).SeekLT, (*Cursor).Prev, -1)
+}
+
+// putSome makes some writes by one call: of keys that the picture has, and of some behind
+// the last of them.
+func putSome(tr *Tree, p *picture, a action) error {
+	var w Writes
+	for i := range 1 + int(a[2])%32 {
+		at := int(a[1]) + i
+		c := Change{Key: append(bytes.Clone(p.keys[min(at, len(p.keys)-1)]), byte(at)), Value: make([]byte, int(a[2])*4)}
+		if at < len(p.keys) {
+			c.Key = p.keys[at]
+		}
+		if (at+int(a[2]))%5 == 0 {
+			c.Value = nil
+		}
+		w.Add(c)
+	}
+	if a[2]%3 == 0 {
+		w.Sort()
+	}
+	_, err := tr.PutMany(&Op{}, w.List)
+	return err
 }
 
 // putLong puts a long value of so many pages, in as many extents as there must be.

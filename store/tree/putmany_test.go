@@ -33,7 +33,7 @@ func TestPutMany(t *testing.T) {
 						w = append(w, Write{Change: randomChange(r, nextKey(r, i%4, j, all, km.make), i%3)})
 					}
 					if r.IntN(2) == 0 {
-						slices.SortStableFunc(w, func(a, b Write) int { return bytes.Compare(a.Key, b.Key) })
+						w = sorted(t, w)
 					}
 					m.make(t, w)
 					all = m.values.sorted()
@@ -56,6 +56,19 @@ func TestPutMany(t *testing.T) {
 			})
 		})
 	}
+}
+
+// sorted is w as Writes.Sort has it, which must be that of a stable sort.
+func sorted(t *testing.T, w []Write) []Write {
+	t.Helper()
+	want := slices.Clone(w)
+	slices.SortStableFunc(want, func(a, b Write) int { return bytes.Compare(a.Key, b.Key) })
+	list := Writes{List: w}
+	list.Sort()
+	if !reflect.DeepEqual(list.List, want) {
+		t.Fatalf("%d writes are not sorted", len(w))
+	}
+	return list.List
 }
 
 // nextKey is the key of write j of a list: one of four kinds of lists.
