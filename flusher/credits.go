@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type credits struct {
 	short atomic.Int64 // operations that wait for more
 	hold  atomic.Bool  // see Hold
 	owed  atomic.Int64 // nanoseconds of pauses that are due and not made
+	naps  atomic.Bool  // somebody is in nap
 	mu    struct {
 		sync.Mutex
 		more chan struct{} // closed when credits have been given back
@@ -142,6 +144,19 @@ func (c *credits) owe(d time.Duration) time.Duration {
 	return time.Duration(owed)
 }
 
+// pause sleeps for d. One goroutine at a time does so in nap, which is more exact and
+// keeps its P: were there no other, who waits for the disk could not go on.
+func (c *credits) pause(d time.Duration) {
+	switch {
+	case d <= 0:
+	case runtime.GOMAXPROCS(0) > 1 && c.naps.CompareAndSwap(false, true):
+		nap(d)
+		c.naps.Store(false)
+	default:
+		time.Sleep(d)
+	}
+}
+
 // Credits is how many there are now, taken or not: see Config.Lessen.
 func (f *Flusher) Credits() int { return int(f.credits.total.Load()) }
 
@@ -193,9 +208,7 @@ func (f *Flusher) awaitCredits(ctx context.Context, n int) error {
 	c := &f.credits
 	c.short.Add(1)
 	defer c.short.Add(-1)
-	if d := c.owe(pace(c.free()-int64(n), c.total.Load())); d > 0 {
-		nap(d)
-	}
+	c.pause(c.owe(pace(c.free()-int64(n), c.total.Load())))
 	for {
 		more := c.changed()
 		if err := f.Err(); err != nil {
