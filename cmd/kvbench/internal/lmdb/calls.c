@@ -1,7 +1,7 @@
 //go:build lmdb && cgo
 
 #include <string.h>
-#include "lmdb_calls.h"
+#include "calls.h"
 
 #define MAP_BYTES (64UL << 30)
 #define MAX_READERS 2048
