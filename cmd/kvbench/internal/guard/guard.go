@@ -2,10 +2,11 @@
 // slower, on any machine, and leaves all else to real runs.
 //
 // Faultline and Pebble run the same work by turns, so what the machine is like and
-// what others do on it falls on both. A ratio of a workload may be down to a third of
-// what docs/bench.md says of it; below that the guard fails. It looks at throughput and
-// at CPU time for an operation, and the better of the two counts: a process that had to
-// wait for a processor or for the disk has not become slower.
+// what others do on it falls on both. The guard looks at throughput and at CPU time for an
+// operation, and the better of the two ratios counts: a process that had to wait for a
+// processor or for the disk has not become slower. A ratio may be 1.7 times below what
+// docs/bench.md says of it, so a store that takes twice as long for something is found.
+// What is further below is measured again, and fails if it always is.
 package guard
 
 import (
@@ -20,21 +21,26 @@ import (
 )
 
 // margin is how many times less than documented a ratio may be.
-const margin = 3
+const margin = 1.7
 
-// documented are the ratios to Pebble that docs/bench.md ("Guard") has of such a run.
+// tries is how often what is too slow is measured: others on the machine disturb one run
+// more often than several.
+const tries = 3
+
+// documented are the ratios to Pebble that docs/bench.md ("Guard") has of such a run: the
+// better of speed and CPU time. It says how to renew them.
 var documented = []struct {
 	workload result.Workload
 	ratio    float64
 }{
-	{result.Workload{Name: "fillrandom", Threads: 1}, 1.2},
-	{result.Workload{Name: "fillbatch", Threads: 1}, 0.7},
-	{result.Workload{Name: "fillsync", Threads: 16}, 1.5},
+	{result.Workload{Name: "fillrandom", Threads: 1}, 1.5},
+	{result.Workload{Name: "fillbatch", Threads: 1}, 1.2},
+	{result.Workload{Name: "fillsync", Threads: 16}, 1.6},
 	{result.Workload{Name: "overwrite", Threads: 1}, 2.4},
-	{result.Workload{Name: "readrandom", Threads: 1}, 4.8},
-	{result.Workload{Name: "readmissing", Threads: 1}, 6},
-	{result.Workload{Name: "readseq", Threads: 1}, 1.5},
-	{result.Workload{Name: "seekrandom", Threads: 1}, 2.2},
+	{result.Workload{Name: "readrandom", Threads: 1}, 6},
+	{result.Workload{Name: "readmissing", Threads: 1}, 8.5},
+	{result.Workload{Name: "readseq", Threads: 1}, 2.4},
+	{result.Workload{Name: "seekrandom", Threads: 1}, 3},
 	{result.Workload{Name: "ycsba", Threads: 1}, 2.5},
 }
 
@@ -42,14 +48,6 @@ var documented = []struct {
 var Engines = []string{subject, baseline}
 
 const subject, baseline = "faultline", "pebble"
-
-// Workloads are what a run to be judged has done.
-func Workloads() (all []result.Workload) {
-	for _, d := range documented {
-		all = append(all, d.workload)
-	}
-	return all
-}
 
 // A Verdict is on one workload.
 type Verdict struct {
@@ -62,53 +60,87 @@ type Verdict struct {
 // Least is the ratio that is still well.
 func (v *Verdict) Least() float64 { return v.Documented / margin }
 
-// Failed reports whether both ratios are below the least.
-func (v *Verdict) Failed() bool { return max(v.Speed.Median, v.CPU.Median) < v.Least() }
+// Better is the ratio that counts.
+func (v *Verdict) Better() float64 { return max(v.Speed.Median, v.CPU.Median) }
 
-// Judge compares the phases of a run.
-func Judge(r *result.Run) ([]Verdict, error) {
+// Failed reports whether both ratios are below the least.
+func (v *Verdict) Failed() bool { return v.Better() < v.Least() }
+
+// Judge has workloads measured, and what is too slow again. It returns the best verdict on
+// each.
+func Judge(measure func([]result.Workload) (*result.Run, error)) ([]Verdict, error) {
 	var verdicts []Verdict
 	for _, d := range documented {
-		v := Verdict{Workload: d.workload, Documented: d.ratio}
-		var speed, cpu []float64
-		for i := range r.Phases {
-			p := &r.Phases[i]
-			if p.Workload != d.workload || p.Engine != subject {
-				continue
+		verdicts = append(verdicts, Verdict{Workload: d.workload, Documented: d.ratio})
+	}
+	for range tries {
+		var slow []result.Workload
+		for i := range verdicts {
+			if verdicts[i].Failed() { // as all do at first
+				slow = append(slow, verdicts[i].Workload)
 			}
-			base := slices.IndexFunc(r.Phases, func(q result.Phase) bool {
-				return q.Workload == d.workload && q.Engine == baseline && q.Rep == p.Rep
-			})
-			if base < 0 {
-				return nil, fmt.Errorf("%s: repetition %d has no %s", d.workload, p.Rep, baseline)
+		}
+		if len(slow) == 0 {
+			break
+		}
+		r, err := measure(slow)
+		if err != nil {
+			return nil, err
+		}
+		for i := range verdicts {
+			if v := &verdicts[i]; slices.Contains(slow, v.Workload) {
+				if err := v.improve(r); err != nil {
+					return nil, err
+				}
 			}
-			q := &r.Phases[base]
-			speed = append(speed, p.OpsPerSecond()/q.OpsPerSecond())
-			cpu = append(cpu, (q.CPUMicros()+q.SettleMicros())/(p.CPUMicros()+p.SettleMicros()))
 		}
-		if len(speed) == 0 {
-			return nil, fmt.Errorf("%s was not run", d.workload)
-		}
-		v.Speed, v.CPU = figure.SpreadOf(speed), figure.SpreadOf(cpu)
-		verdicts = append(verdicts, v)
 	}
 	return verdicts, nil
+}
+
+// improve puts the ratios of a run in place of those that there are, if they are better.
+func (v *Verdict) improve(r *result.Run) error {
+	var speed, cpu []float64
+	for i := range r.Phases {
+		p := &r.Phases[i]
+		if p.Workload != v.Workload || p.Engine != subject {
+			continue
+		}
+		base := slices.IndexFunc(r.Phases, func(q result.Phase) bool {
+			return q.Workload == v.Workload && q.Engine == baseline && q.Rep == p.Rep
+		})
+		if base < 0 {
+			return fmt.Errorf("%s: repetition %d has no %s", v.Workload, p.Rep, baseline)
+		}
+		q := &r.Phases[base]
+		speed = append(speed, p.OpsPerSecond()/q.OpsPerSecond())
+		cpu = append(cpu, (q.CPUMicros()+q.SettleMicros())/(p.CPUMicros()+p.SettleMicros()))
+	}
+	if len(speed) == 0 {
+		return fmt.Errorf("%s was not run", v.Workload)
+	}
+	now := Verdict{v.Workload, figure.SpreadOf(speed), figure.SpreadOf(cpu), v.Documented}
+	if now.Better() > v.Better() {
+		*v = now
+	}
+	return nil
 }
 
 // Markdown writes a table of verdicts. What failed is an error too.
 func Markdown(w io.Writer, verdicts []Verdict) error {
 	ratio := func(f float64) string { return fmt.Sprintf("%.2f", f) }
-	rows := [][]string{{"workload", "speed, x " + baseline, "CPU, x " + baseline, "documented", "least", "verdict"}}
+	rows := [][]string{{"workload", "speed, x " + baseline, "CPU, x " + baseline, "better", "documented", "least", "verdict"}}
 	var failures []error
 	for i := range verdicts {
 		v := &verdicts[i]
 		verdict := "well"
 		if v.Failed() {
 			verdict = "TOO SLOW"
-			failures = append(failures, fmt.Errorf("%s has %.2f times the speed of %s, want at least %.2f", v.Workload, v.Speed.Median, baseline, v.Least()))
+			failures = append(failures, fmt.Errorf("%s: %.2f times the speed of %s, and %.2f times as much for its CPU time, want at least %.2f of one",
+				v.Workload, v.Speed.Median, baseline, v.CPU.Median, v.Least()))
 		}
 		rows = append(rows, []string{
-			v.Workload.String(), v.Speed.Text(ratio), v.CPU.Text(ratio), ratio(v.Documented), ratio(v.Least()), verdict,
+			v.Workload.String(), v.Speed.Text(ratio), v.CPU.Text(ratio), ratio(v.Better()), ratio(v.Documented), ratio(v.Least()), verdict,
 		})
 	}
 	const textColumns = 1

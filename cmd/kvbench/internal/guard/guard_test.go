@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,7 @@ func runOf(speed, cpu func(documented float64) float64) *result.Run {
 func TestJudge(t *testing.T) {
 	same := func(d float64) float64 { return d }
 	within := func(d float64) float64 { return d / margin * 1.01 }
+	half := func(d float64) float64 { return d / 2 }
 	below := func(d float64) float64 { return d / margin * 0.99 }
 	for _, test := range []struct {
 		name       string
@@ -40,8 +42,9 @@ func TestJudge(t *testing.T) {
 		{"without a processor", below, within, false},
 		{"on a slow disk", within, below, false},
 		{"too slow", below, below, true},
+		{"half as fast", half, half, true},
 	} {
-		verdicts, err := Judge(runOf(test.speed, test.cpu))
+		verdicts, err := Judge(always(runOf(test.speed, test.cpu)))
 		if err != nil || len(verdicts) != len(documented) {
 			t.Fatalf("%s: %d verdicts, %v", test.name, len(verdicts), err)
 		}
@@ -58,14 +61,50 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// always measures the same.
+func always(r *result.Run) func([]result.Workload) (*result.Run, error) {
+	return func([]result.Workload) (*result.Run, error) { return r, nil }
+}
+
+// TestAgain has a run in which all but one workload are slow, and a better one after it, of
+// those alone.
+func TestAgain(t *testing.T) {
+	half := func(d float64) float64 { return d / 2 }
+	best := documented[5].ratio
+	first := runOf(half, func(d float64) float64 {
+		if d == best {
+			return d
+		}
+		return d / 2
+	})
+	measured := 0
+	verdicts, err := Judge(func(workloads []result.Workload) (*result.Run, error) {
+		if measured++; measured == 1 {
+			return first, nil
+		}
+		if len(workloads) != len(documented)-1 || slices.Contains(workloads, documented[5].workload) {
+			t.Errorf("measures %v again", workloads)
+		}
+		return runOf(func(d float64) float64 { return d }, half), nil
+	})
+	if err != nil || measured != 2 {
+		t.Fatalf("measured %d times, %v", measured, err)
+	}
+	for _, v := range verdicts {
+		if v.Failed() {
+			t.Errorf("%s failed: %+v", v.Workload, v)
+		}
+	}
+}
+
 // TestIncomplete wants an error of a run that cannot be judged.
 func TestIncomplete(t *testing.T) {
-	if _, err := Judge(new(result.Run)); err == nil {
+	if _, err := Judge(always(new(result.Run))); err == nil {
 		t.Error("nothing was run, and all is well")
 	}
 	r := runOf(func(d float64) float64 { return d }, func(d float64) float64 { return d })
 	r.Phases = r.Phases[1:]
-	if _, err := Judge(r); err == nil {
+	if _, err := Judge(always(r)); err == nil {
 		t.Error("a phase of the baseline is missing, and all is well")
 	}
 }
