@@ -99,7 +99,10 @@ func (it *Iterator) Next() bool {
 		key := it.Key()
 		return it.ready() && it.seekGE(append(it.clip(key), 0))
 	}
-	return it.moved(it.course.cursor.Next(), (*tree.Cursor).Next)
+	if ok := it.course.cursor.Next(); !ok || !it.plain() {
+		return it.check(ok, (*tree.Cursor).Next)
+	}
+	return true
 }
 
 // Prev goes to the key before. On an iterator that is at none it does nothing.
@@ -111,15 +114,16 @@ func (it *Iterator) Prev() bool {
 		key := it.Key()
 		return it.ready() && it.seekLT(it.clip(key))
 	}
-	return it.moved(it.course.cursor.Prev(), (*tree.Cursor).Prev)
+	if ok := it.course.cursor.Prev(); !ok || !it.plain() {
+		return it.check(ok, (*tree.Cursor).Prev)
+	}
+	return true
 }
 
-// moved is check after a move from a key, which most often comes to a plain one.
-func (it *Iterator) moved(ok bool, step func(*tree.Cursor) bool) bool {
-	if c := it.course; ok && c.cursor.Plain() && !c.long && !it.ks.db.closed.Load() {
-		return true
-	}
-	return it.check(ok, step)
+// plain tells whether there is nothing to check after a move from a key to another.
+func (it *Iterator) plain() bool {
+	c := it.course
+	return c.cursor.Plain() && !c.long && !it.ks.db.closed.Load()
 }
 
 // isMoved tells whether the cursor is at a key of an older generation.

@@ -23,12 +23,10 @@ type Cursor struct {
 
 	// The key that the cursor is at, if ok.
 	ok     bool
-	at     int    // slot
-	head   uint32 // of suffix
+	at     int  // slot
+	spot   spot // of slot at; without both
 	flags  int
 	prefix []byte // what the keys of the leaf begin with
-	suffix []byte
-	cell   []byte // the value, or the Ref, behind when it expires if it does
 
 	// Keys of the leaf from slot from to slot end are within the bounds, of n.
 	from, end, n int
@@ -105,7 +103,23 @@ func (c *Cursor) makeKey() {
 	if c.keyAt == noSlot {
 		c.key = append(c.key[:0], c.prefix...)
 	}
-	c.key, c.keyAt = append(c.key[:len(c.prefix)], c.suffix...), c.at
+	c.key, c.keyAt = append(c.key[:len(c.prefix)], c.suffix()...), c.at
+}
+
+// suffix returns what follows prefix in the key.
+func (c *Cursor) suffix() []byte {
+	if c.both != nil {
+		return c.both.entries[c.at].key
+	}
+	return c.leaf[c.spot.suffix:c.spot.value]
+}
+
+// cell returns the value, or the Ref, behind when it expires if it does.
+func (c *Cursor) cell() []byte {
+	if c.both != nil {
+		return c.both.entries[c.at].value
+	}
+	return c.leaf[c.spot.value:c.spot.end]
 }
 
 // Plain tells whether the value is a short one that does not expire.
@@ -118,15 +132,15 @@ func (c *Cursor) Long() bool { return c.flags&longBit != 0 }
 // moves.
 func (c *Cursor) Value() []byte {
 	if c.flags&expiryBit != 0 {
-		return c.cell[ExpiryBytes:]
+		return c.cell()[ExpiryBytes:]
 	}
-	return c.cell
+	return c.cell()
 }
 
 // Expiry returns when the key expires, or 0.
 func (c *Cursor) Expiry() uint64 {
 	if c.flags&expiryBit != 0 {
-		return le.Uint64(c.cell)
+		return le.Uint64(c.cell())
 	}
 	return 0
 }
@@ -194,33 +208,31 @@ func (c *Cursor) SeekGE(key []byte) bool { return c.seek(key, +1) }
 func (c *Cursor) SeekLT(key []byte) bool { return c.seek(key, -1) }
 
 // Next goes to the next key. The cursor must be at a key.
-func (c *Cursor) Next() bool {
-	if at := c.at + 1; at < c.end && c.both == nil {
-		return c.takeNext(at, +1)
-	}
-	return c.leave(c.at+1, +1)
-}
+func (c *Cursor) Next() bool { return c.move(+1) }
 
 // Prev goes to the key before. The cursor must be at a key.
-func (c *Cursor) Prev() bool {
-	if at := c.at - 1; at >= c.from && c.both == nil {
-		return c.takeNext(at, -1)
-	}
-	return c.leave(c.at-1, -1)
-}
+func (c *Cursor) Prev() bool { return c.move(-1) }
 
-// takeNext is take of the slot beside that which the cursor is at, in direction dir.
-func (c *Cursor) takeNext(at, dir int) bool {
-	if c.expected < pageLines && at%expectEvery == 0 {
+// move goes to the slot beside that which the cursor is at, in direction dir. Most often
+// that is of the same leaf, and its head says that its key comes next.
+func (c *Cursor) move(dir int) bool {
+	at, head := c.at+dir, c.spot.head
+	if at < c.from || at >= c.end || c.both != nil {
+		return c.leave(at, dir)
+	}
+	if at%expectEvery == 0 && c.expected < pageLines {
 		c.expectMore()
 	}
-	head, suffix := c.head, c.suffix
-	switch {
-	case !c.take(at):
+	suffix, value := c.spot.suffix, c.spot.value
+	flags, ok := c.spot.of(&c.leaf, at)
+	c.at, c.flags = at, flags
+	if !ok || flags&expiryBit != 0 && !c.take(at) {
 		return c.fail(ErrDamaged)
-	case c.head != head && (c.head > head) == (dir > 0):
+	}
+	if h := c.spot.head; h != head && (h > head) == (dir > 0) {
 		return true
-	case bytes.Compare(c.suffix, suffix) != dir:
+	}
+	if bytes.Compare(c.suffix(), c.leaf[suffix:value]) != dir {
 		return c.fail(ErrDamaged)
 	}
 	return true
@@ -228,14 +240,15 @@ func (c *Cursor) takeNext(at, dir int) bool {
 
 // take goes to slot at of the leaf. It returns false if that makes no sense.
 func (c *Cursor) take(at int) bool {
-	c.at, c.ok = at, false
+	c.at, c.ok = at, true
 	if c.both != nil {
-		e := &c.both.entries[at]
-		c.suffix, c.cell, c.flags = e.key, e.value, e.flags
-	} else if c.head, c.suffix, c.cell, c.flags, c.ok = c.leaf.entry(at); !c.ok {
-		return false
+		c.flags = c.both.entries[at].flags
+	} else {
+		c.flags, c.ok = c.spot.of(&c.leaf, at)
 	}
-	_, _, c.ok = split(c.cell, c.flags&expiryBit != 0)
+	if c.ok && c.flags&expiryBit != 0 {
+		_, _, c.ok = split(c.cell(), true)
+	}
 	return c.ok
 }
 
@@ -307,7 +320,7 @@ func (c *Cursor) settle(at, dir int) bool {
 	if !c.take(at) {
 		return c.fail(ErrDamaged)
 	}
-	c.next = append(append(c.next[:0], c.prefix...), c.suffix...)
+	c.next = append(append(c.next[:0], c.prefix...), c.suffix()...)
 	if !c.follows(c.next, dir, was) {
 		return c.fail(ErrDamaged)
 	}

@@ -49,7 +49,7 @@ func TestSpoiltLeaf(t *testing.T) {
 				at = c.n - 1
 			}
 			ok := c.n > 0 && c.take(at)
-			for ; ok; ok = (at+dir >= 0 && at+dir < c.n) && c.takeNext(at+dir, dir) {
+			for ; ok; ok = (at+dir >= 0 && at+dir < c.n) && c.move(dir) {
 				at = c.at
 				if last != nil && bytes.Compare(c.Key(), last) != dir {
 					t.Fatalf("leaf %d: %q after %q", i, c.Key(), last)

@@ -348,23 +348,29 @@ func (n *node) copyLeaf(from *node) bool {
 	return true
 }
 
-// entry returns what slot i of a leaf and its cell have. ok is false if they are not in
-// the page, or head is not the suffix's.
-func (n *node) entry(i int) (head uint32, suffix, cell []byte, flags int, ok bool) {
-	s := le.Uint64(n[slotsAt+slotBytes*i:])
-	head, flags = uint32(s), int(s>>48)&flagBits
-	from := int(uint16(s >> 32))
-	key := from + leafCellBytes
-	value := key + int(s>>48)&^flagBits
-	if value > nodeBytes {
-		return 0, nil, nil, 0, false
+// A spot is where the entry of a slot of a leaf lies in its page.
+type spot struct {
+	head       uint32
+	suffix     int // where the suffix begins
+	value, end int // where the value, with when it expires, begins and ends
+}
+
+// of makes s that of slot i of n, and returns the flags of the slot. ok is false if the
+// entry is not in the page, or head is not the suffix's.
+func (s *spot) of(n *node, i int) (flags int, ok bool) {
+	slot := le.Uint64(n[slotsAt+slotBytes*i:])
+	from, length := int(uint16(slot>>32)), int(slot>>48)
+	s.head = uint32(slot)
+	s.suffix = from + leafCellBytes
+	s.value = s.suffix + length&^flagBits
+	if s.value > nodeBytes {
+		return 0, false
 	}
-	end := value + int(le.Uint16(n[from:]))
-	if end > nodeBytes {
-		return 0, nil, nil, 0, false
+	s.end = s.value + int(le.Uint16(n[from:]))
+	if s.end > nodeBytes {
+		return 0, false
 	}
-	suffix, cell = n[key:value], n[value:end]
-	return head, suffix, cell, flags, headOf(suffix) == head
+	return length & flagBits, headOf(n[s.suffix:s.value]) == s.head
 }
 
 // cellValue is value for a slot whose cell is to be changed: it must not reach
