@@ -28,7 +28,7 @@ func (db *DB) recover() error {
 	db.flusher.Hold(true)
 	db.flusher.Start(flusherLog{db.log}, db.cut, db.tree.EndRound)
 	db.merger.start(db)
-	r := db.startReplay()
+	r := db.startReplay(wal.LSN(from))
 	var err error
 	show := db.progress(wal.LSN(from))
 	db.recovery, err = db.log.Replay(wal.LSN(from), func(payload []byte, end wal.LSN) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 
 	"faultline/pagemeta"
@@ -42,14 +43,21 @@ type replay struct {
 
 // A window is a stretch of the log.
 type window struct {
-	data   []byte // writes, encoded as in a Batch
-	writes []located
-	end    wal.LSN
+	data    []byte // writes, encoded as in a Batch
+	writes  []located
+	deletes int // of writes
+	end     wal.LSN
+
+	order, sorted []uint64 // memory of byLeaf
 }
+
+func newWindow(bytes int) *window { return &window{data: make([]byte, 0, bytes)} }
 
 // A located is a write of a window with the leaf it belongs to.
 type located struct {
 	from, to uint32 // of data
+	key      uint32 // where it begins in data
+	keyBytes uint16
 	at       tree.Place
 }
 
@@ -62,18 +70,19 @@ const (
 	replayers = 4
 )
 
-// startReplay begins a replay. The caller calls end.
-func (db *DB) startReplay() *replay {
+// startReplay begins a replay of the log from LSN from on. The caller calls end.
+func (db *DB) startReplay(from wal.LSN) *replay {
 	r := &replay{db: db, ready: make(chan *window, 1), empty: make(chan *window, 2), ended: make(chan struct{})}
-	r.filling = &window{}
-	r.empty <- &window{}
+	bytes := min(db.opts.windowBytes(), int(max(db.log.FilesEnd(), from)-from))
+	r.filling = newWindow(bytes)
+	r.empty <- newWindow(bytes)
 	go func() {
 		defer close(r.ended)
 		for w := range r.ready {
 			if r.err() == nil {
 				r.fail(r.make(w))
 			}
-			w.data, w.writes = w.data[:0], w.writes[:0]
+			w.data, w.writes, w.deletes = w.data[:0], w.writes[:0], 0
 			r.empty <- w
 			r.pending.Done()
 		}
@@ -124,7 +133,11 @@ func (r *replay) push() {
 
 // add takes the record of the log that ends at end.
 func (r *replay) add(payload []byte, end wal.LSN) error {
-	short, err := r.db.isShort(payload, end)
+	w := r.filling
+	short, err := r.db.isShort(payload, end), error(nil)
+	if short {
+		short, err = w.add(payload)
+	}
 	if err != nil {
 		return recordError(err, end)
 	}
@@ -135,8 +148,6 @@ func (r *replay) add(payload []byte, end wal.LSN) error {
 		}
 		return recordError(r.db.replayRecord(&r.batch, payload, end), end)
 	}
-	w := r.filling
-	w.add(payload)
 	w.end = end
 	if len(w.data)+len(w.writes)*locatedBytes >= r.db.opts.windowBytes() {
 		r.push()
@@ -145,52 +156,64 @@ func (r *replay) add(payload []byte, end wal.LSN) error {
 	return nil
 }
 
-// locatedBytes is the memory of a located, and of its place in the order.
-const locatedBytes = 24 + 8
+// locatedBytes is the memory of a located, with that of byLeaf.
+const locatedBytes = 32 + 2*8
 
 // windowBytes is how large a window is.
 func (o *Options) windowBytes() int {
 	return int(heapBytes(o.MemoryBudget) / windowShare)
 }
 
-// isShort tells whether a record of the log has nothing but short writes.
-func (db *DB) isShort(payload []byte, end wal.LSN) (bool, error) {
-	if len(payload) == 0 || payload[0] < opPut || payload[0] > opSetExpiry || uint64(end) <= db.known && db.knownLong > 0 {
-		return false, nil
-	}
-	for rest := payload; len(rest) > 0; {
-		w, more, err := nextWrite(rest)
-		if err != nil || w.isLong() {
+// isShort tells whether a record of the log may have nothing but short writes.
+func (db *DB) isShort(payload []byte, end wal.LSN) bool {
+	return len(payload) > 0 && payload[0] >= opPut && payload[0] <= opSetExpiry && (uint64(end) > db.known || db.knownLong == 0)
+}
+
+// add appends the writes of a record, and after each of a key that expires that of its
+// entry in the index. It does nothing and returns false if there is a long one.
+func (w *window) add(payload []byte) (short bool, err error) {
+	from, writes, deletes := len(w.data), len(w.writes), w.deletes
+	for len(payload) > 0 {
+		one, more, err := nextWrite(payload)
+		if err != nil || one.isLong() {
+			w.data, w.writes, w.deletes = w.data[:from], w.writes[:writes], deletes
 			return false, err
 		}
-		rest = more
+		if one.op == opDelete {
+			w.deletes++
+		}
+		n := len(w.data)
+		w.data = append(w.data, payload[:len(payload)-len(more)]...)
+		w.note(n, len(one.key), behindKey[one.op]+len(one.value))
+		if one.expiry != 0 {
+			n = len(w.data)
+			w.data = appendDueAgain(w.data, &one)
+			w.note(n, dueBytes+len(one.key), 0)
+		}
+		payload = more
 	}
 	return true, nil
 }
 
-// add appends the writes of a record, and after each of a key that expires that of its
-// entry in the index.
-func (w *window) add(payload []byte) {
-	from := len(w.data)
-	w.data = append(w.data, payload...)
-	for end := len(w.data); from < end; {
-		one, more, _ := nextWrite(w.data[from:end]) // isShort has looked at it
-		to := end - len(more)
-		w.writes = append(w.writes, located{from: uint32(from), to: uint32(to)})
-		if one.expiry != 0 {
-			due := len(w.data)
-			w.data = appendDueAgain(w.data, &one)
-			w.writes = append(w.writes, located{from: uint32(due), to: uint32(len(w.data))})
-		}
-		from = to
-	}
+// note makes what data has from from on a write, with so many bytes behind its key.
+func (w *window) note(from, keyBytes, behind int) {
+	to := len(w.data)
+	w.writes = append(w.writes, located{
+		from: uint32(from), to: uint32(to), key: uint32(to - behind - keyBytes), keyBytes: uint16(keyBytes),
+	})
+}
+
+// key is that of write i.
+func (w *window) key(i int) []byte {
+	l := &w.writes[i]
+	return w.data[l.key:][:l.keyBytes]
 }
 
 // encoded is write i of the window, as it stands in the log.
 func (w *window) encoded(i int) []byte { return w.data[w.writes[i].from:w.writes[i].to] }
 
 func (w *window) write(i int) write {
-	one, _, _ := nextWrite(w.encoded(i)) // isShort has looked at it
+	one, _, _ := nextWrite(w.encoded(i)) // add has looked at it
 	return one
 }
 
@@ -232,8 +255,7 @@ func share(n, total int, do func(from, to int) error) error {
 // locate finds the leaves of some writes of w.
 func (db *DB) locate(w *window, from, to int) (err error) {
 	for i := from; i < to; i++ {
-		one := w.write(i)
-		if w.writes[i].at, err = db.tree.Locate(one.key); err != nil {
+		if w.writes[i].at, err = db.tree.Locate(w.key(i)); err != nil {
 			return db.readError(err)
 		}
 	}
@@ -244,7 +266,8 @@ func (db *DB) locate(w *window, from, to int) (err error) {
 // of the log: each is its leaf, and in the lower half its index. It is a radix sort.
 func (w *window) byLeaf() []uint64 {
 	const digit = 11 // bits
-	order, sorted := make([]uint64, len(w.writes)), make([]uint64, len(w.writes))
+	n := len(w.writes)
+	order, sorted := slices.Grow(w.order[:0], n)[:n], slices.Grow(w.sorted[:0], n)[:n]
 	last := pagemeta.PageID(0)
 	for i := range order {
 		leaf := w.writes[i].at.Leaf()
@@ -267,6 +290,7 @@ func (w *window) byLeaf() []uint64 {
 		}
 		order, sorted = sorted, order
 	}
+	w.order, w.sorted = order, sorted
 	return order
 }
 
@@ -369,6 +393,9 @@ func (m *maker) make(order []uint64, leaves int) error {
 // forMerges is how many pages the deletes of order may change beyond their leaves, which may be
 // merged.
 func (m *maker) forMerges(order []uint64) (pages int) {
+	if m.w.deletes == 0 {
+		return 0
+	}
 	one, _ := m.db.tree.Credits(1, 0)
 	for _, place := range order {
 		if m.w.data[m.w.writes[uint32(place)].from] == opDelete {
