@@ -160,9 +160,9 @@ func (f *Flusher) readRounds() error {
 	r := &f.rounds
 	count := int(le.Uint32(super[roundsCountAt:]))
 	r.n = min(count, len(r.own))
-	image := pagemeta.NewPage()
-	for i := range r.n {
-		err := f.readRoundsPage(i, image)
+	images := pagemeta.NewPages(min(r.n, batchPages))
+	for i := 0; i < r.n; i += len(images) {
+		err := f.readRoundsPages(i, images[:min(len(images), r.n-i)])
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -177,13 +177,28 @@ func (f *Flusher) readRounds() error {
 	return f.checkRound(0, super)
 }
 
-// readRoundsPage reads page i of the file rounds into image. It is all zeros if no
-// round has written it. io.EOF says that the file ends before it.
-func (f *Flusher) readRoundsPage(i int, image *pagemeta.Page) error {
-	id := firstRoundsPage + pagemeta.PageID(i)
-	if err := f.readRaw(id, image); err != nil {
-		return err
+// readRoundsPages reads the pages of the file rounds from page first on into images.
+// io.EOF says that the file ends before the last of them.
+func (f *Flusher) readRoundsPages(first int, images []pagemeta.Page) error {
+	n, _ := f.rounds.file.ReadAt(bytesOf(images), int64(first)*pagemeta.PageBytes)
+	for i := range images {
+		id := firstRoundsPage + pagemeta.PageID(first+i)
+		if _, replayed := f.replay[id]; replayed || n < (i+1)*pagemeta.PageBytes {
+			if err := f.readRaw(id, &images[i]); err != nil { // which is about this page alone
+				return err
+			}
+		}
+		if err := f.takeRoundsPage(first+i, &images[i]); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// takeRoundsPage learns what page i of the file rounds says, of which image was read. It is
+// all zeros if no round has written it.
+func (f *Flusher) takeRoundsPage(i int, image *pagemeta.Page) error {
+	id := firstRoundsPage + pagemeta.PageID(i)
 	if *image == (pagemeta.Page{}) {
 		return nil
 	}
