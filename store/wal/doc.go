@@ -125,6 +125,9 @@
 //	next leader woken first, yields once         6.8     2.5     11, 41   <- this
 //	the same, yields until nothing is added      6.6     2.9     12, 57
 //
+// To hand the P on before the fdatasync, and RWF_DSYNC and O_DIRECT instead of it, gained
+// nothing or little (docs/bench.md, Writes).
+//
 // A yield is dear when processors are short: with four goroutines that compute
 // it made commits ten times slower (1500 us against 150), since each may run for
 // 10 ms. Hence yielder, which gives up yielding after one that was long.
