@@ -5,10 +5,11 @@
 // what others do on it falls on both. The guard looks at throughput and at CPU time for an
 // operation, and the better of the two ratios counts: a process that had to wait for a
 // processor or for the disk has not become slower. What only reads waits for nothing else
-// than a processor: there CPU time alone counts, which others disturb less. A ratio may be 1.7 times below what
-// docs/bench.md says of it, so a store that takes twice as long for all is found, and for one
-// workload on a quiet machine.
-// What is further below is measured again, and fails if it always is.
+// than a processor: there CPU time alone counts, which others disturb less.
+//
+// A ratio may be 1.7 times below what docs/bench.md says of it, so a store that takes twice
+// as long for all is found, and for one workload on a quiet machine. What is further below
+// is measured again, and fails if it always is.
 package guard
 
 import (
