@@ -223,7 +223,7 @@ func (r *replay) make(w *window) error {
 	if r.db.opts.noHelper {
 		n = 1
 	}
-	if err := share(n, len(w.writes), func(from, to int) error { return r.db.locate(w, from, to) }); err != nil {
+	if err := r.db.locateAll(w, n); err != nil {
 		return err
 	}
 	order, ahead := w.byLeaf(), r.db.readsAhead()
@@ -250,6 +250,18 @@ func share(n, total int, do func(from, to int) error) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// locateAll finds the leaves of all writes of w, with n goroutines: again, if a merge has
+// split a leaf meanwhile, since two writes to one key must come to one leaf.
+func (db *DB) locateAll(w *window, n int) error {
+	for {
+		moves := db.tree.Moves()
+		err := share(n, len(w.writes), func(from, to int) error { return db.locate(w, from, to) })
+		if err != nil || db.tree.Moves() == moves {
+			return err
+		}
+	}
 }
 
 // locate finds the leaves of some writes of w.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,4 +139,53 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestLocateAll splits leaves while the leaves of a window are looked for, in which each key
+// has two writes far apart: they must come to one leaf.
+func TestLocateAll(t *testing.T) {
+	const keys = 20_000
+	db := open(t, t.TempDir(), &Options{CheckpointEvery: -1})
+	key := func(i int) []byte { return fmt.Appendf(nil, "key%05d", i) }
+	w := newWindow(0)
+	for n := range 2 * keys {
+		var b Batch
+		if err := b.Put(key(n%keys), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.collect(db); err != nil {
+			t.Fatal(err)
+		}
+		if short, err := w.add(b.data); !short || err != nil {
+			t.Fatal(short, err)
+		}
+	}
+	var splits sync.WaitGroup
+	begun := make(chan struct{})
+	var ended atomic.Bool
+	splits.Go(func() {
+		defer ended.Store(true)
+		for i := range keys {
+			if i == 100 {
+				close(begun)
+			}
+			if err := db.Put(key(i*7919%keys), make([]byte, 200), Deferred); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	<-begun
+	for again := true; again; {
+		again = !ended.Load()
+		if err := db.locateAll(w, 1); err != nil {
+			t.Fatal(err)
+		}
+		for i := range keys {
+			if a, b := w.writes[i].at.Leaf(), w.writes[i+keys].at.Leaf(); a != b {
+				t.Fatalf("two writes of key %d are for leaves %d and %d", i, a, b)
+			}
+		}
+	}
+	splits.Wait()
 }

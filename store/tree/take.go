@@ -5,6 +5,10 @@ import "faultline/pagemeta"
 // Leaf returns the leaf of p.
 func (p Place) Leaf() pagemeta.PageID { return p.leaf }
 
+// Moves counts the changes of which leaf a key belongs to. Where it is the same before and
+// after, what Locate has returned in between is of one moment.
+func (t *Tree) Moves() uint64 { return t.moves.Load() }
+
 // Locate returns the leaf that key belongs to, which need not be in memory.
 func (t *Tree) Locate(key []byte) (Place, error) {
 	for {
