@@ -20,8 +20,8 @@ func rootDir(t testing.TB) string {
 	return root
 }
 
-// TestMutants tries the mutants in testdata: a third of them, by turns of days, all with
-// FAULTLINE_SCALE=3. A suite must notice the one that it
+// TestMutants tries the mutants in testdata: a fifth of them, by turns of days, all with
+// FAULTLINE_SCALE=5. A suite must notice the one that it
 // is named for, by a test that fails, a panic, or a hang, and pass on the product as it
 // is, which is the control. A mutant that is said to be harmless must survive, so
 // that the reason that is given for it is tested too. All mutants must fit the source,
@@ -38,7 +38,7 @@ func TestMutants(t *testing.T) {
 		}
 	}
 	today := uint64(time.Now().Unix()) / (24 * 60 * 60)
-	chosen := choose(all, campaign.Seed(t)+today, campaign.Scale(t, (len(all)+2)/3))
+	chosen := choose(all, campaign.Seed(t)+today, campaign.Scale(t, (len(all)+4)/5))
 	t.Logf("turn %d", today)
 	var killed, harmless, survived atomic.Int64
 	t.Run("trials", func(t *testing.T) {

@@ -30,7 +30,7 @@ func runOf(speed, cpu func(documented float64) float64) *result.Run {
 func TestJudge(t *testing.T) {
 	same := func(d float64) float64 { return d }
 	within := func(d float64) float64 { return d / margin * 1.01 }
-	half := func(d float64) float64 { return d / 2 }
+	third := func(d float64) float64 { return d / 3 }
 	below := func(d float64) float64 { return d / margin * 0.99 }
 	for _, test := range []struct {
 		name       string
@@ -43,7 +43,7 @@ func TestJudge(t *testing.T) {
 		{"without a processor", below, within, false, false},
 		{"on a slow disk", within, below, false, true},
 		{"too slow", below, below, true, true},
-		{"half as fast", half, half, true, true},
+		{"a third as fast", third, third, true, true},
 	} {
 		verdicts, err := Judge(always(runOf(test.speed, test.cpu)))
 		if err != nil || len(verdicts) != len(documented) {
@@ -74,13 +74,13 @@ func always(r *result.Run) func([]result.Workload) (*result.Run, error) {
 // TestAgain has a run in which all but one workload are slow, and a better one after it, of
 // those alone.
 func TestAgain(t *testing.T) {
-	half := func(d float64) float64 { return d / 2 }
+	third := func(d float64) float64 { return d / 3 }
 	best := documented[5].ratio
-	first := runOf(half, func(d float64) float64 {
+	first := runOf(third, func(d float64) float64 {
 		if d == best {
 			return d
 		}
-		return d / 2
+		return d / 3
 	})
 	measured := 0
 	verdicts, err := Judge(func(workloads []result.Workload) (*result.Run, error) {
@@ -90,7 +90,7 @@ func TestAgain(t *testing.T) {
 		if len(workloads) != len(documented)-1 || slices.Contains(workloads, documented[5].workload) {
 			t.Errorf("measures %v again", workloads)
 		}
-		return runOf(half, func(d float64) float64 { return d }), nil
+		return runOf(third, func(d float64) float64 { return d }), nil
 	})
 	if err != nil || measured != 2 {
 		t.Fatalf("measured %d times, %v", measured, err)
