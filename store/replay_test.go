@@ -19,11 +19,12 @@ import (
 // leaves than may be dirty, and crashes there. What is found then must be what was
 // written. The log has all kinds of records, and keys with many writes.
 func TestReplayCut(t *testing.T) {
-	t.Run("one goroutine", func(t *testing.T) { replayCut(t, true) })
-	t.Run("several", func(t *testing.T) { replayCut(t, false) })
+	t.Run("one goroutine", func(t *testing.T) { replayCut(t, true, MinMemoryBudget) })
+	t.Run("several", func(t *testing.T) { replayCut(t, false, MinMemoryBudget) })
+	t.Run("in memory", func(t *testing.T) { replayCut(t, true, 64<<20) }) // else a cut is as old as what is kept beside leaves
 }
 
-func replayCut(t *testing.T, alone bool) {
+func replayCut(t *testing.T, alone bool, memory int64) {
 	r := rand.New(rand.NewPCG(campaign.Seed(t), 1))
 	o := &Options{MemoryBudget: 256 << 20, LogBytes: 1 << 30, CheckpointEvery: -1, noHelper: alone, fs: memdisk.New()}
 	db := open(t, filmDir, o)
@@ -44,7 +45,7 @@ func replayCut(t *testing.T, alone bool) {
 		}
 		return nil
 	}
-	o.fs, o.MemoryBudget, o.DirtyBudget = m, MinMemoryBudget, minCredits*4096
+	o.fs, o.MemoryBudget, o.DirtyBudget = m, memory, minCredits*4096
 	db = open(t, filmDir, o)
 	m.Hook = nil
 	rounds := db.Metrics().Flush.Rounds
