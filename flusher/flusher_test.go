@@ -317,7 +317,7 @@ func TestCloseBesideLoad(t *testing.T) {
 	r.checkpoint()
 	r.close()
 	slow := &slowFS{FS: r.fs, closing: make(chan struct{})}
-	r.fs.Hook = nil
+	r.fs.SetHook(nil)
 	f, _, err := Open(Config{FS: slow, Dir: rigDir, Capacity: 64, Credits: 100})
 	if err != nil {
 		t.Fatal(err)

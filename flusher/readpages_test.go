@@ -65,7 +65,7 @@ func TestReadPages(t *testing.T) {
 func TestReadPagesReplayed(t *testing.T) {
 	r, left := wholeJournal(t)
 	n := r.reopened(left)
-	n.fs.Hook = nil
+	n.fs.SetHook(nil)
 	f, _, err := Open(Config{FS: left, Dir: rigDir, Capacity: n.capacity, Credits: 100, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)

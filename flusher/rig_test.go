@@ -135,7 +135,7 @@ func (r *rig) step(l string) error {
 
 // tryOpen opens the Flusher, and with it the pages of the cut that it finds.
 func (r *rig) tryOpen(readOnly bool) error {
-	r.fs.Hook = func(op, path string) error { return r.step(letter(op, path)) }
+	r.fs.SetHook(func(op, path string) error { return r.step(letter(op, path)) })
 	f, empty, err := Open(Config{FS: r.fs, Dir: rigDir, Capacity: r.capacity, Credits: 4000, ReadOnly: readOnly})
 	if errors.Is(err, errors.ErrUnsupported) {
 		r.t.Skip(err)

@@ -28,7 +28,7 @@ func TestRoomInJournal(t *testing.T) {
 	r := newRig(t, m)
 	r.pages, r.capacity = 1000, 2048
 	r.open()
-	m.Hook = nil // the journal grows beside rounds
+	m.SetHook(nil) // the journal grows beside rounds
 	if err := errors.Join(r.f.UseRoom(anySpace{}), r.f.Grow(r.pages)); err != nil {
 		t.Fatal(err)
 	}

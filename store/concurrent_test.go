@@ -267,14 +267,14 @@ func TestFail(t *testing.T) {
 		m := memdisk.New()
 		var calls atomic.Int64
 		var failed atomic.Pointer[string]
-		m.Hook = func(op, path string) error {
+		m.SetHook(func(op, path string) error {
 			if calls.Add(1) == k {
 				what := op + " " + path
 				failed.Store(&what)
 				return errDisk
 			}
 			return nil
-		}
+		})
 		o := crowdOptions(m, k%2 == 0)
 		o.SegmentBytes = 8 << 10
 		c := newCrowd(2)
@@ -313,7 +313,7 @@ func TestFail(t *testing.T) {
 				_ = db.Close()
 			}
 		}
-		m.Hook = nil
+		m.SetHook(nil)
 		how := []memdisk.Loss{memdisk.Kill, memdisk.Drop}[k/2%2]
 		left, least := m.Crash(how, nil), c.now(durableBy)
 		if how == memdisk.Kill {

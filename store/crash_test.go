@@ -317,7 +317,7 @@ func powerCut(t *testing.T, seed uint64, at int64, lies string) (checked int, er
 	var images []image
 	var written, durable, most moment
 	var cut atomic.Bool
-	m.Hook = func(op, path string) error {
+	m.SetHook(func(op, path string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if calls++; calls == at {
@@ -332,7 +332,7 @@ func powerCut(t *testing.T, seed uint64, at int64, lies string) (checked int, er
 			return memdisk.ErrCut
 		}
 		return nil
-	}
+	})
 	o := crowdOptions(m, seed%2 == 0)
 	db, err := Open(dir, o)
 	if err == nil {

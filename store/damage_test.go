@@ -26,7 +26,7 @@ func TestHalfMade(t *testing.T) {
 		m := memdisk.New()
 		var images []*memdisk.FS
 		calls := int64(0)
-		m.Hook = func(op, path string) error {
+		m.SetHook(func(op, path string) error {
 			if calls++; calls == at {
 				for how := range memdisk.NumLoss {
 					images = append(images, m.Crash(how, rand.New(rand.NewPCG(uint64(at), uint64(how)))))
@@ -36,13 +36,13 @@ func TestHalfMade(t *testing.T) {
 				return memdisk.ErrCut
 			}
 			return nil
-		}
+		})
 		db, err := Open(dir, crowdOptions(m, false))
 		if images == nil {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.Hook = nil
+			m.SetHook(nil)
 			db.Close()
 			break
 		}
@@ -460,14 +460,14 @@ func TestJournalDamage(t *testing.T) {
 		step()
 		var left *memdisk.FS
 		syncs, wantSyncs := 0, rng.IntN(3) // 0 and 1: during C; 2: after it
-		m.Hook = func(op, path string) error {
+		m.SetHook(func(op, path string) error {
 			if left == nil && filepath.Base(path) == "data" && op == "sync" {
 				if syncs++; syncs == wantSyncs+1 {
 					left = m.Crash(1+memdisk.Loss(rng.IntN(int(memdisk.NumLoss-1))), rng)
 				}
 			}
 			return nil
-		}
+		})
 		if err := db.Checkpoint(context.Background()); err != nil {
 			t.Fatal(err)
 		}
@@ -475,7 +475,7 @@ func TestJournalDamage(t *testing.T) {
 		if after {
 			left = m.Crash(memdisk.Drop, rng)
 		}
-		m.Hook = nil
+		m.SetHook(nil)
 		db.Close()
 		left.Settle()
 		good := left.Crash(memdisk.Kill, rng)

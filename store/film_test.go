@@ -171,14 +171,14 @@ func (d *director) use(m *memdisk.FS) {
 	d.fs, d.over = m, new(atomic.Bool)
 	over := d.over
 	m.Drops = d.drops
-	m.Hook = func(op, path string) error {
+	m.SetHook(func(op, path string) error {
 		if over.Load() {
 			return nil
 		}
 		d.frame(m, op+" "+path)
 		d.meanwhile(op, path)
 		return d.fault.hit()
-	}
+	})
 }
 
 // frame adds a frame.

@@ -19,7 +19,7 @@ import (
 func holdLog(m *memdisk.FS) (full, room chan struct{}) {
 	full, room = make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	m.Hook = func(op, path string) error {
+	m.SetHook(func(op, path string) error {
 		if op == "write" && strings.HasSuffix(path, ".log") {
 			once.Do(func() {
 				close(full)
@@ -27,7 +27,7 @@ func holdLog(m *memdisk.FS) (full, room chan struct{}) {
 			})
 		}
 		return nil
-	}
+	})
 	return full, room
 }
 
@@ -176,16 +176,16 @@ func TestTrimmed(t *testing.T) {
 	}
 	put()
 	var once sync.Once
-	m.Hook = func(op, path string) error {
+	m.SetHook(func(op, path string) error {
 		if op == "sync" && path == "/d/data" {
 			once.Do(put)
 		}
 		return nil
-	}
+	})
 	if err := db.Checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	m.Hook = nil
+	m.SetHook(nil)
 	for range 3 {
 		put()
 	}

@@ -81,12 +81,12 @@ func (r *recovery) run() error {
 	}
 	var over atomic.Bool
 	if r.filmed {
-		m.Hook = func(op, path string) error {
+		m.SetHook(func(op, path string) error {
 			if !over.Load() {
 				r.frame(op + " " + path)
 			}
 			return nil
-		}
+		})
 	}
 	db, err := Open(filmDir, r.options(m))
 	if err != nil {

@@ -37,17 +37,17 @@ func replayCut(t *testing.T, alone bool, memory int64) {
 	var mu sync.Mutex
 	var frames []*memdisk.FS
 	calls := 0
-	m.Hook = func(op, path string) error {
+	m.SetHook(func(op, path string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if calls++; calls%50 == 0 && len(frames) < 10 {
 			frames = append(frames, m.Crash(memdisk.Kill, nil))
 		}
 		return nil
-	}
+	})
 	o.fs, o.MemoryBudget, o.DirtyBudget = m, memory, minCredits*4096
 	db = open(t, filmDir, o)
-	m.Hook = nil
+	m.SetHook(nil)
 	rounds := db.Metrics().Flush.Rounds
 	sameContents(t, db, want)
 	kill(db)

@@ -85,7 +85,7 @@ type making struct {
 func makeStore(t *testing.T) *making {
 	w := &making{t: t, m: memdisk.New(), want: map[string]string{}, older: map[place][][]byte{}}
 	w.m.Maps = true
-	w.m.Hook = w.hook(func(op, name string) {})
+	w.m.SetHook(w.hook(func(op, name string) {}))
 	db, err := Open(victimDir, victimOptions(w.m))
 	if err != nil {
 		t.Fatal(err)
@@ -212,13 +212,13 @@ func killedIn(t *testing.T, name, op, file string, n int) *victim {
 	w := makeStore(t)
 	var v *victim
 	calls := 0
-	w.m.Hook = w.hook(func(o, f string) {
+	w.m.SetHook(w.hook(func(o, f string) {
 		if o == op && f == file {
 			if calls++; calls == n {
 				v = w.left(name)
 			}
 		}
-	})
+	}))
 	w.checkpoint()
 	if v == nil {
 		t.Fatalf("%s: the round makes %d calls %s %s", name, calls, op, file)

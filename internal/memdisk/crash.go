@@ -157,12 +157,12 @@ func (m *FS) clone() *FS {
 func (m *FS) CutAt(n int64) {
 	var mu sync.Mutex
 	var calls int64
-	m.Hook = func(op, path string) error {
+	m.SetHook(func(op, path string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if calls++; calls > n {
 			return ErrCut
 		}
 		return nil
-	}
+	})
 }

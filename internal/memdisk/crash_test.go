@@ -201,7 +201,7 @@ func TestFailures(t *testing.T) {
 	}
 
 	m, f := make()
-	m.Hook = func(op, path string) error { return broken }
+	m.SetHook(func(op, path string) error { return broken })
 	if _, err := f.WriteAt(letters('b', 10), 0); !errors.Is(err, broken) {
 		t.Errorf("write: %v", err)
 	}
@@ -238,11 +238,11 @@ func TestFailures(t *testing.T) {
 	m, f = make()
 	m.Drops = "/d/f"
 	writeAt(t, f, 0, letters('b', 10))
-	m.Hook = func(op, path string) error { return broken }
+	m.SetHook(func(op, path string) error { return broken })
 	if err := f.Sync(); !errors.Is(err, broken) {
 		t.Errorf("sync: %v", err)
 	}
-	m.Hook = nil
+	m.SetHook(nil)
 	must(t, f.Sync())
 	if read, left := content(m, Kill), content(m, Keep); read != "b" || left != "a" {
 		t.Errorf("after a sync that failed, and one that did not: %s is read and %s on disk, want b and a", read, left)

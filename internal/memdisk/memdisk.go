@@ -27,10 +27,6 @@ import (
 
 // An FS is a file system. Methods are safe for concurrent use; the fields are set before.
 type FS struct {
-	// Hook is called before every call that changes something, with the name of
-	// the call and the path. An error ends the call before it has done anything.
-	Hook func(op, path string) error
-
 	// Maps says that files can be mapped (disk.Mapper).
 	Maps bool
 
@@ -44,6 +40,7 @@ type FS struct {
 	Drops string
 
 	mu      sync.Mutex
+	hook    func(op, path string) error
 	names   map[string]*inode
 	durable map[string]*inode // names, as of the last SyncDir of their directory
 	steps   []step            // since then
@@ -55,6 +52,15 @@ type FS struct {
 // New returns a file system without files.
 func New() *FS {
 	return &FS{names: map[string]*inode{}, durable: map[string]*inode{}, dirs: map[string]bool{}, locked: map[string]bool{}}
+}
+
+// SetHook has hook called before every call that changes something, with the name of the
+// call and the path. An error ends the call before it has done anything. Nil ends that;
+// calls that are on their way may still ask the old one.
+func (m *FS) SetHook(hook func(op, path string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hook = hook
 }
 
 // SetQuota lets all files together have so many bytes at most, in whole blocks; 0 ends
@@ -102,8 +108,11 @@ func matches(pattern, path string) bool {
 
 // do makes one call under the lock, after the hook has let it pass.
 func (m *FS) do(op, path string, call func() error) error {
-	if m.Hook != nil {
-		if err := m.Hook(op, path); err != nil {
+	m.mu.Lock()
+	hook := m.hook
+	m.mu.Unlock()
+	if hook != nil {
+		if err := hook(op, path); err != nil {
 			return &fs.PathError{Op: op, Path: path, Err: err}
 		}
 	}

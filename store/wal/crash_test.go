@@ -242,7 +242,7 @@ func TestFailure(t *testing.T) {
 		m, w := memdisk.New(), newWorkload(1)
 		var ops int64
 		var failedOp, failedSync string
-		m.Hook = func(op, path string) error {
+		m.SetHook(func(op, path string) error {
 			if op == "sync" && path == failedSync {
 				t.Errorf("%d: second sync of %s", k, path)
 			}
@@ -253,7 +253,7 @@ func TestFailure(t *testing.T) {
 				failedSync = path
 			}
 			return errDisk
-		}
+		})
 		l, _, _, err := replayInto(testOptions(m), 0)
 		if err != nil {
 			if !errors.Is(err, errDisk) {

@@ -42,13 +42,13 @@ func TestDurableIsOld(t *testing.T) {
 	mustSync(t, l, mustAppend(t, l, "makes the segment"))
 	a := mustAppend(t, l, "a")
 	var b LSN
-	m.Hook = func(op, path string) error {
+	m.SetHook(func(op, path string) error {
 		if op != "sync" || b > 0 {
 			return nil
 		}
 		b = mustAppend(t, l, "b")
 		return l.Write(b)
-	}
+	})
 	mustSync(t, l, a)
 	if b == 0 || l.Durable() >= b {
 		t.Errorf("durable up to %d, a record up to %d was written during the sync", l.Durable(), b)

@@ -27,7 +27,7 @@ func TestLeader(t *testing.T) {
 
 	inSync, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	m.Hook = func(op, path string) error {
+	m.SetHook(func(op, path string) error {
 		if op == "sync" {
 			once.Do(func() {
 				close(inSync)
@@ -35,7 +35,7 @@ func TestLeader(t *testing.T) {
 			})
 		}
 		return nil
-	}
+	})
 	a := mustAppend(t, l, "a")
 	leader, follower := make(chan error, 1), make(chan error, 1)
 	go func() { leader <- l.Sync(context.Background(), a) }()
@@ -75,13 +75,13 @@ func TestGroup(t *testing.T) {
 		l := mustOpen(t, testOptions(m))
 		mustSync(t, l, mustAppend(t, l, "makes the segment"))
 		syncs := 0
-		m.Hook = func(op, path string) error {
+		m.SetHook(func(op, path string) error {
 			if op == "sync" {
 				syncs++
 				time.Sleep(time.Second) // of the bubble: until all others wait
 			}
 			return nil
-		}
+		})
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
@@ -171,10 +171,10 @@ func TestReadOnly(t *testing.T) {
 	}
 	w := mustOpen(t, testOptions(m))
 	mustSync(t, w, mustAppend(t, w, "x"))
-	m.Hook = func(op, path string) error {
+	m.SetHook(func(op, path string) error {
 		t.Errorf("%s %s", op, path)
 		return nil
-	}
+	})
 	l, got = replayAll(t, o, 0)
 	_, err := l.Append(nil)
 	if len(got) != 1 || !errors.Is(err, ErrReadOnly) || !errors.Is(l.Trim(24), ErrReadOnly) {
