@@ -214,7 +214,7 @@ func cmdClientKill(c *conn, args [][]byte) {
 	}
 	killed := int64(0)
 	for _, other := range c.srv.connections() {
-		if other.nc.gone.Load() || !filter.takes(c, other) {
+		if other.killed.Load() || !filter.takes(c, other) {
 			continue
 		}
 		killed++

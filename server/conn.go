@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -27,7 +28,7 @@ const (
 // atomic, the inbox, and the deadlines and Close of nc.
 type conn struct {
 	srv *Server
-	nc  *socket
+	nc  net.Conn
 	in  *resp.Reader
 	out resp.Writer
 
@@ -43,8 +44,9 @@ type conn struct {
 	closing bool
 	err     error
 
-	// Other goroutines ask for these, and kick; see also kill.
+	// Other goroutines ask for these, and kick.
 	ending atomic.Bool // end when all that has been read is answered
+	killed atomic.Bool // end; nc is closed
 	idle   idleness
 
 	// What the replies in out rest on, since the last flush.
@@ -96,8 +98,8 @@ const (
 )
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: newSocket(nc), born: time.Now()}
-	c.in = resp.NewReader(c.nc, s.limits())
+	c := &conn{srv: s, nc: nc, born: time.Now()}
+	c.in = resp.NewReader(nc, s.limits())
 	c.in.SetMeter(c)
 	c.authenticated = s.secret.Load() == nil
 	c.in.SetStranger(!c.authenticated)
@@ -112,16 +114,6 @@ func (c *conn) serve() {
 		c.srv.opts.Log.Debug("handshake", "from", c.nc.RemoteAddr(), "err", err)
 		return
 	}
-	for c.err == nil && !c.closing {
-		if err := c.nc.await(c.turn); err != nil {
-			c.woken(err)
-		}
-	}
-}
-
-// turn executes what the client has sent, and answers. It is true when the connection
-// ends, and false when the client is to be waited for.
-func (c *conn) turn() (done bool) {
 	for {
 		args, err := c.in.Next()
 		switch {
@@ -134,8 +126,8 @@ func (c *conn) turn() (done bool) {
 			c.spill()
 		default:
 			c.flush()
-			if c.err == nil && !c.fill() {
-				return false
+			if c.err == nil {
+				c.fill()
 			}
 		}
 		if c.closing {
@@ -143,7 +135,7 @@ func (c *conn) turn() (done bool) {
 			c.flush()
 		}
 		if c.closing || c.err != nil {
-			return true
+			return
 		}
 	}
 }
@@ -173,35 +165,25 @@ func (c *conn) step(args [][]byte) {
 	}
 }
 
-// fill reads what the client has sent. It is false when there is nothing.
-func (c *conn) fill() bool {
+// fill waits for the client, or for a kick.
+func (c *conn) fill() {
 	partial := int64(c.in.Partial())
 	if partial != c.shown.partial.Load() {
 		c.shown.partial.Store(partial)
 	}
-	if c.nc.drained {
-		return false
-	}
 	err := c.in.Fill()
-	switch {
-	case err == nil:
+	if err == nil {
 		c.tally.readBytes += int64(c.in.Len()) - partial
 		c.idle.busy()
 		c.deliver() // what was known before the commands came
-	case errors.Is(err, errDrained):
-		return false
-	case errors.Is(err, resp.ErrMemory):
+		return
+	}
+	if errors.Is(err, resp.ErrMemory) {
 		c.out.Error("OOM " + err.Error())
 		c.closing = true
-	default:
-		c.woken(err)
+		return
 	}
-	return true
-}
-
-// woken looks why there is nothing to read: the client has gone, or there was a kick.
-func (c *conn) woken(err error) {
-	if !errors.Is(err, os.ErrDeadlineExceeded) || c.nc.gone.Load() {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.killed.Load() {
 		c.err = err // the client has gone, or was cut off
 		return
 	}
@@ -225,8 +207,16 @@ func (c *conn) wake() {
 	c.kick()
 }
 
-// kill ends the connection at once, and does not wait for it.
-func (c *conn) kill() { c.nc.cut() }
+// kill ends the connection at once, and does not wait for it. Close of TLS would wait
+// for the client to take a last message.
+func (c *conn) kill() {
+	c.killed.Store(true)
+	if t, ok := c.nc.(*tls.Conn); ok {
+		t.NetConn().Close()
+		return
+	}
+	c.nc.Close()
+}
 
 // spill flushes if the replies fill their buffer, and none of them may be taken back.
 // Commands with long replies call it between two elements, and stop when err is set.

@@ -80,7 +80,7 @@ func (s *Server) victims(over int64) (list []*conn) {
 	all := make([]*conn, 0, len(s.mu.open))
 	for c := range s.mu.open {
 		switch {
-		case c.nc.gone.Load():
+		case c.killed.Load():
 			over -= c.held.Load()
 		case !c.shown.noEvict.Load():
 			all = append(all, c)

@@ -301,7 +301,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel()
 	s.mu.Lock()
 	for c := range s.mu.open {
-		c.kill()
+		c.nc.Close()
 	}
 	s.mu.Unlock()
 	<-done

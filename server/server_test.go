@@ -550,6 +550,26 @@ func TestDrainBound(t *testing.T) {
 	expectEnd(t, idle)
 }
 
+// TestHalfClosed has clients send a command and end their side at once: most often both are
+// there when the server reads, and nothing comes after. They get their reply and the end.
+func TestHalfClosed(t *testing.T) {
+	_, addr := start(t, openStore(t), Options{})
+	for range 300 {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.SetDeadline(time.Now().Add(10 * time.Second)) // of a test that fails
+		_, err = nc.Write([]byte("PING\r\n"))
+		err = errors.Join(err, nc.(*net.TCPConn).CloseWrite())
+		reply, readErr := io.ReadAll(nc)
+		nc.Close()
+		if err := errors.Join(err, readErr); err != nil || string(reply) != "+PONG\r\n" {
+			t.Fatalf("%q, %v", reply, err)
+		}
+	}
+}
+
 // TestShutdownCommand checks that SHUTDOWN asks, answers nothing, and that a
 // wrong one does not ask.
 func TestShutdownCommand(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -123,7 +124,7 @@ func (c *conn) flags(s clientState) string {
 		{s&stateBcast != 0, 'B'},
 		{s&stateDirty != 0, 'd'},
 		{s&stateClosing != 0, 'c'},
-		{c.nc.gone.Load(), 'A'},
+		{c.killed.Load(), 'A'},
 		{c.isUnix(), 'U'},
 		{c.shown.noEvict.Load(), 'e'},
 		{c.shown.noTouch.Load(), 'T'},
@@ -152,8 +153,10 @@ func (c *conn) addresses() (addr, laddr string) {
 // fd is the number of the socket, -1 if there is none.
 func (c *conn) fd() (fd int) {
 	fd = -1
-	if c.nc.raw != nil {
-		c.nc.raw.Control(func(n uintptr) { fd = int(n) })
+	if sc, ok := c.nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			raw.Control(func(n uintptr) { fd = int(n) })
+		}
 	}
 	return fd
 }

@@ -18,7 +18,7 @@ const (
 // handshake does what TLS begins with, in the connection's own goroutine: Accept of a
 // tls.Listener does not. It is nothing for other connections.
 func (c *conn) handshake() error {
-	t, ok := c.nc.Conn.(*tls.Conn)
+	t, ok := c.nc.(*tls.Conn)
 	if !ok {
 		return nil
 	}
