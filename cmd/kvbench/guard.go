@@ -45,6 +45,6 @@ reads in CPU time. It takes a quarter of a minute, and no time on the clock deci
 	cmd.Flags().SortFlags = false
 	cmd.Flags().IntVar(&c.N, "n", c.N, "keys")
 	cmd.Flags().IntVar(&c.Reps, "reps", c.Reps, "how often each workload runs on each engine")
-	cmd.Flags().StringVar(&c.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
+	cmd.Flags().StringVar(&c.Dir, "dir", ".", "where the stores go, in a directory kvbench-* that is removed at the end, but not after a second signal or a crash")
 	return cmd
 }

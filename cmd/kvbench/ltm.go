@@ -26,7 +26,7 @@ type ltmFlags struct {
 	dataFactor           float64
 	noCgroup             bool
 	load                 string
-	series               string
+	series               output
 	outputs
 	ltm.Config
 }
@@ -124,11 +124,11 @@ func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
 	fs.DurationVar(&f.Warmup, "warmup", 5*time.Second, "before a workload is timed")
 	fs.DurationVar(&f.Duration, "duration", 30*time.Second, "that a workload is timed, but for readseq")
 	fs.DurationVar(&f.KillAfter, "kill-after", 5*time.Second, "kill a process that has written for this long; 0 = none")
-	fs.StringVar(&f.series, "series", "",
+	f.series.define(fs, "series",
 		"write what workloads that write do in each second to this file, and curves of it to SVG files beside it")
 	fs.IntVar(&f.Reps, "reps", d.reps, "how often all is done")
 	fs.Uint64Var(&f.Seed, "seed", 1, "of keys and values")
-	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
+	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory kvbench-* that is removed at the end, but not after a second signal or a crash")
 	f.outputs.define(fs)
 	fs.BoolVar(&f.PebbleBloom, "pebble-bloom", true, "give Pebble bloom filters of 10 bits a key")
 	fs.Var(&f.cache, "pebble-cache",
@@ -146,14 +146,10 @@ func (f *ltmFlags) run(cmd *cobra.Command) error {
 	if out := terminal(cmd); out != nil {
 		c.Progress = out
 	}
-	write, err := f.outputs.open()
-	if err != nil {
+	if err := f.outputs.check(&f.series); err != nil {
 		return err
 	}
-	saveSeries, err := openFor("series", f.series, (*ltm.Report).WriteSeries)
-	if err != nil {
-		return err
-	}
+	c.Keep = f.keep
 	results, err := ltm.Run(cmd.Context(), c)
 	if refused := new(ltm.ConfigError); errors.As(err, &refused) {
 		return err
@@ -164,11 +160,11 @@ func (f *ltmFlags) run(cmd *cobra.Command) error {
 	if results == nil || len(results.Phases) == 0 {
 		return failed(err)
 	}
-	errs := []error{err, saveSeries(results)}
-	if f.series != "" {
-		errs = append(errs, results.DrawSeries(strings.TrimSuffix(f.series, filepath.Ext(f.series))))
+	errs := []error{err, f.series.save(results.WriteSeries)}
+	if name := f.series.name; name != "" {
+		errs = append(errs, results.DrawSeries(strings.TrimSuffix(name, filepath.Ext(name))))
 	}
-	return failed(errors.Join(append(errs, write(cmd, report.Source{Run: results.Run}), results.Failures())...))
+	return failed(errors.Join(append(errs, f.write(cmd, report.Source{Run: results.Run}), results.Failures())...))
 }
 
 // config turns the flags that are words into the figures that they mean.
@@ -194,7 +190,7 @@ func (f *ltmFlags) config() (c ltm.Config, err error) {
 	default:
 		return c, fmt.Errorf("invalid argument %q for --load: want random or sequential", f.load)
 	}
-	c.Series = f.series != ""
+	c.Series = f.series.name != ""
 	self, err := os.Executable()
 	c.Child = []string{self, childCommand}
 	return c, err

@@ -137,7 +137,7 @@ func (f *flags) define(cmd *cobra.Command) {
 	fs.BoolVar(&f.Opens, "opens", true, "measure how long stores take to open, closed and killed")
 	fs.StringVar(&f.RedisAddr, "redis-addr", "", "server of the engine redis, host:port or the path of a socket; it must be empty, and is in the end")
 	fs.Uint64Var(&f.Seed, "seed", 1, "of keys and values")
-	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory that is removed at the end")
+	fs.StringVar(&f.Dir, "dir", ".", "where the stores go, in a directory kvbench-* that is removed at the end, but not after a second signal or a crash")
 	f.outputs.define(fs)
 	fs.StringVar(&f.CPUProfile, "cpuprofile", "",
 		"write CPU profiles of the faultline phases, each to this name with workload and repetition put in")
@@ -153,15 +153,15 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if out := terminal(cmd); out != nil {
 		c.Progress = out
 	}
-	write, err := f.outputs.open()
-	if err != nil {
+	if err := f.outputs.check(); err != nil {
 		return err
 	}
+	c.Keep = f.keep
 	results, err := bench.Run(cmd.Context(), c)
 	if results == nil || len(results.Phases) == 0 {
 		return refusedOrFailed(err)
 	}
-	return failed(errors.Join(err, write(cmd, report.Source{Run: results}), results.Failures()))
+	return failed(errors.Join(err, f.write(cmd, report.Source{Run: results}), results.Failures()))
 }
 
 // refusedOrFailed makes err, with which a run has ended, a runError, unless the run was
@@ -197,19 +197,4 @@ func newWriteCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE:   func(*cobra.Command, []string) error { return failed(bench.RunChild(os.Stdin, os.Stdout)) },
 	}
-}
-
-// openFor opens the file that a flag names, if it does. What it returns writes a
-// report to it, over what it held.
-func openFor[R any](flag, name string, write func(R, io.Writer) error) (save func(R) error, err error) {
-	if name == "" {
-		return func(R) error { return nil }, nil
-	}
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o666)
-	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flag, err)
-	}
-	return func(r R) error {
-		return errors.Join(file.Truncate(0), write(r, file), file.Close())
-	}, nil
 }

@@ -2,10 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"faultline/cmd/kvbench/internal/result"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -59,6 +64,9 @@ func TestCommandLine(t *testing.T) {
 		{"--json no/such/dir/f", exitUsage, "--json: open no/such/dir/f"},
 		{"--benchfmt no/such/dir/f", exitUsage, "--benchfmt: open no/such/dir/f"},
 		{"--html no/such/dir/f", exitUsage, "--html: open no/such/dir/f"},
+		{"--json f --html f", exitUsage, "--json and --html both name f"},
+		{"--html ./f --benchfmt f", exitUsage, "--html and --benchfmt both name f"},
+		{"--json /dev/null", exitUsage, "--json: /dev/null is there and no regular file"},
 		{"report", exitUsage, "at least 1 arg"},
 		{"report no/such/file", exitUsage, "open no/such/file"},
 		{"report /dev/null", exitUsage, "/dev/null: decode results"},
@@ -78,6 +86,7 @@ func TestCommandLine(t *testing.T) {
 		{"ltm --pebble-memtable none", exitUsage, `"none" for "--pebble-memtable"`},
 		{"ltm --json no/such/dir/f", exitUsage, "--json: open no/such/dir/f"},
 		{"ltm --series no/such/dir/f", exitUsage, "--series: open no/such/dir/f"},
+		{"ltm --series f --json f", exitUsage, "--series and --json both name f"},
 		{"big --dir no/such/dir", exitUsage, `--dir is "no/such/dir"`},
 		{"--cpuprofile no/such/dir/f", exitUsage, `--cpuprofile is "no/such/dir/f"`},
 	} {
@@ -89,6 +98,55 @@ func TestCommandLine(t *testing.T) {
 		if got := stderr.String(); !strings.Contains(got, test.want) || strings.Count(got, "\n") != 1 {
 			t.Errorf("%s: %q, want one line with %s", test.args, got, test.want)
 		}
+	}
+}
+
+// TestNothingMeasured interrupts runs before they have measured anything: they say so, and
+// what was in their files stays.
+func TestNothingMeasured(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("old.json", []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range []string{"--n 10", "ltm --no-cgroup --memory 16MiB --series new.csv"} {
+		var stdout, stderr bytes.Buffer
+		code := kvbench(ctx, strings.Fields(args+" --json old.json --html new.html"), &stdout, &stderr)
+		if code != exitFailed || stdout.Len() > 0 || stderr.String() != "kvbench: interrupted before anything was measured\n" {
+			t.Errorf("%s: exit %d, %q and %q", args, code, stdout.String(), stderr.String())
+		}
+	}
+	if text, err := os.ReadFile("old.json"); err != nil || string(text) != "old" {
+		t.Errorf("the old file has %q, %v", text, err)
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) != 1 {
+		t.Errorf("there are %v, %v, want the old file alone", files, err)
+	}
+}
+
+// TestKept checks that what a run has measured so far can be read, also over a link, and that a
+// form that cannot be made leaves what was there.
+func TestKept(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := errors.Join(os.WriteFile("run.json", nil, 0o666), os.Symlink("run.json", "link")); err != nil {
+		t.Fatal(err)
+	}
+	o := outputs{json: output{"json", "link"}}
+	if err := o.check(); err != nil {
+		t.Fatal(err)
+	}
+	o.keep(&result.Run{Format: result.Format})
+	broken := errors.New("broken")
+	if err := o.json.save(func(io.Writer) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("error %v, want %v", err, broken)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := kvbench(t.Context(), []string{"report", "run.json"}, &stdout, &stderr); code != 0 || !strings.Contains(stdout.String(), "had not ended") {
+		t.Errorf("exit %d, %s%s", code, &stdout, &stderr)
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) != 2 {
+		t.Errorf("there are %v, %v, want the file and its link", files, err)
 	}
 }
 

@@ -14,47 +14,40 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// outputs are the forms of a report beside the one on the terminal: files, where
-// they are named.
-type outputs struct{ json, html, benchfmt string }
+// outputs are the forms of a report beside the one on the terminal.
+type outputs struct{ json, html, benchfmt output }
 
 func (o *outputs) define(fs *pflag.FlagSet) {
-	fs.StringVar(&o.json, "json", "", "write all figures to this file, which kvbench report reads")
+	o.json.define(fs, "json", "write all figures to this file, which kvbench report reads; it has what there is after each workload")
 	o.defineForms(fs)
 }
 
 // defineForms has the flags of all but what forms are made of.
 func (o *outputs) defineForms(fs *pflag.FlagSet) {
-	fs.StringVar(&o.html, "html", "", "write one page with plots to this file, which needs no other")
-	fs.StringVar(&o.benchfmt, "benchfmt", "", "write Go benchmark lines to this file, one a repetition, for benchstat")
+	o.html.define(fs, "html", "write one page with plots to this file, which needs no other")
+	o.benchfmt.define(fs, "benchfmt", "write Go benchmark lines to this file, one a repetition, for benchstat")
 }
 
-// open opens the files, before a run: it would be a pity after it. What it returns
-// writes all forms.
-func (o *outputs) open() (write func(*cobra.Command, ...report.Source) error, err error) {
-	var saves []func([]report.Source) error
-	for _, form := range []struct {
-		flag, file string
-		write      func(io.Writer, []report.Source) error
-	}{
-		{"json", o.json, func(w io.Writer, s []report.Source) error { return s[0].Run.Write(w) }},
-		{"html", o.html, report.HTML},
-		{"benchfmt", o.benchfmt, report.Benchmarks},
-	} {
-		save, err := openFor(form.flag, form.file, func(s []report.Source, w io.Writer) error { return form.write(w, s) })
-		if err != nil {
-			return nil, err
-		}
-		saves = append(saves, save)
-	}
-	return func(cmd *cobra.Command, sources ...report.Source) error {
-		var errs []error
-		for _, save := range saves {
-			errs = append(errs, save(sources))
-		}
-		// The files came first: a reader of the terminal may go away before its end.
-		return errors.Join(append(errs, report.Markdown(cmd.OutOrStdout(), sources))...)
-	}, nil
+func (o *outputs) check(others ...*output) error {
+	return checkOutputs(append(others, &o.json, &o.html, &o.benchfmt)...)
+}
+
+// keep saves what a run has measured so far: it outlives the process.
+func (o *outputs) keep(r *result.Run) {
+	now := *r
+	now.Notes = append(slices.Clip(r.Notes), "The run had not ended when this was written.")
+	_ = o.json.save(now.Write) // write comes to it again, and says it
+}
+
+// write writes all forms. The files come first: a reader of the terminal may go away
+// before its end.
+func (o *outputs) write(cmd *cobra.Command, sources ...report.Source) error {
+	return errors.Join(
+		o.json.save(func(w io.Writer) error { return sources[0].Run.Write(w) }),
+		o.html.save(func(w io.Writer) error { return report.HTML(w, sources) }),
+		o.benchfmt.save(func(w io.Writer) error { return report.Benchmarks(w, sources) }),
+		report.Markdown(cmd.OutOrStdout(), sources),
+	)
 }
 
 func newReportCommand() *cobra.Command {
@@ -75,11 +68,10 @@ one after the other, and makes the other forms of a report of them. It measures 
 			if err != nil {
 				return err
 			}
-			write, err := o.open()
-			if err != nil {
+			if err := o.check(); err != nil {
 				return err
 			}
-			return failed(write(cmd, sources...))
+			return failed(o.write(cmd, sources...))
 		},
 	}
 	fs := cmd.Flags()

@@ -11,6 +11,7 @@ import (
 
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/result"
 	"faultline/store"
 
 	"github.com/dustin/go-humanize"
@@ -42,9 +43,10 @@ type Config struct {
 	PebbleBloom    bool
 	PebbleMemTable uint64 // bytes, 0 = Pebble's default
 
-	CPUProfile string    // see profilePath
-	Progress   io.Writer // a terminal, or nil
-	Child      []string  // the command that runs RunChild
+	CPUProfile string            // see profilePath
+	Progress   io.Writer         // a terminal, or nil
+	Keep       func(*result.Run) // called with what there is after each step, or nil
+	Child      []string          // the command that runs RunChild
 }
 
 // A ConfigError says which part of a Config does not make a run.

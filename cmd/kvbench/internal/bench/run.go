@@ -83,17 +83,16 @@ func (r *run) reach(ctx context.Context) error {
 	return nil
 }
 
-var errInterrupted = errors.New("interrupted")
-
 // repeat is one repetition, whose number begins at 0 here. It returns an error only when
 // ctx ends.
 func (r *run) repeat(ctx context.Context, results *result.Run, rep int) error {
 	for _, j := range r.jobs(rep) {
 		p := r.do(ctx, j)
 		if ctx.Err() != nil {
-			return errInterrupted
+			return results.Interrupted()
 		}
 		results.Phases = append(results.Phases, p)
+		r.keep(results)
 	}
 	if !r.Opens {
 		return nil
@@ -102,14 +101,21 @@ func (r *run) repeat(ctx context.Context, results *result.Run, rep int) error {
 		name := r.Engines[(rep+place)%len(r.Engines)]
 		opens, err := r.opens(ctx, name, rep+1)
 		if ctx.Err() != nil {
-			return errInterrupted
+			return results.Interrupted()
 		}
 		if err != nil {
 			opens = append(opens, result.Open{Engine: name, Rep: rep + 1, After: result.Closed, Failed: err.Error()})
 		}
 		results.Opens = append(results.Opens, opens...)
+		r.keep(results)
 	}
 	return nil
+}
+
+func (r *run) keep(results *result.Run) {
+	if r.Keep != nil {
+		r.Keep(results)
+	}
 }
 
 // jobs lists what there is to do in a repetition, in the order of doing it: the engine

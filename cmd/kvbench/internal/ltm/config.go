@@ -9,6 +9,7 @@ import (
 
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/result"
 	"faultline/store"
 
 	"github.com/dustin/go-humanize"
@@ -39,9 +40,10 @@ type Config struct {
 	PebbleCache    int64  // 0 = by the memory, see pebbleCache
 	PebbleMemTable uint64 // 0 = by the memory, see pebbleMemTable
 
-	Dir      string    // where a directory is made and removed
-	Child    []string  // the command that runs RunChild
-	Progress io.Writer // a terminal, or nil
+	Dir      string            // where a directory is made and removed
+	Child    []string          // the command that runs RunChild
+	Progress io.Writer         // a terminal, or nil
+	Keep     func(*result.Run) // called with what there is after each step, or nil
 }
 
 // A ConfigError says which part of a Config does not make a run.

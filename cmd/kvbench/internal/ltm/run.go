@@ -130,7 +130,7 @@ func (r *run) phase(ctx context.Context, s *subject, place int, step func(contex
 	p.Engine, p.Rep, p.Place = s.engine, s.rep, place
 	err := step(ctx, s, &p)
 	if ctx.Err() != nil {
-		return errors.New("interrupted")
+		return r.report.Interrupted()
 	}
 	if err != nil {
 		s.failed, p.Failed = true, err.Error()
@@ -139,6 +139,9 @@ func (r *run) phase(ctx context.Context, s *subject, place int, step func(contex
 		return err
 	}
 	r.report.add(&r.Config, p)
+	if r.Keep != nil {
+		r.Keep(r.report.Run)
+	}
 	return nil
 }
 

@@ -182,6 +182,14 @@ func (p *Phase) SettleMicros() float64 { return 1e6 * p.Settle.CPUSeconds / floa
 // settled, from the warm-up on.
 func (p *Phase) Written() int64 { return p.Warm.WriteBytes + p.Run.WriteBytes + p.Settle.WriteBytes }
 
+// Interrupted returns the error of a run that was ended before its end.
+func (r *Run) Interrupted() error {
+	if len(r.Phases) == 0 {
+		return errors.New("interrupted before anything was measured")
+	}
+	return errors.New("interrupted")
+}
+
 // Failures returns what went wrong, or nil.
 func (r *Run) Failures() error {
 	var errs []error
