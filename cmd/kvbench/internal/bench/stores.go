@@ -104,18 +104,18 @@ func (r *run) mode(j job) engine.Mode {
 	return engine.Mode{Sync: kindOf(j.Workload).sync || r.Sync, Writers: j.Threads}
 }
 
-// with opens the store in dir for the time of f.
-func (r *run) with(name, dir string, m engine.Mode, f func(engine.DB) error) (err error) {
+// with opens the store in dir for the time of f. Where f panics the store is not closed: it
+// may hold locks that Close would wait for.
+func (r *run) with(name, dir string, m engine.Mode, f func(engine.DB) error) error {
 	db, err := r.stores[name].Open(dir, m)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	defer func() {
-		if e := db.Close(); e != nil {
-			err = errors.Join(err, fmt.Errorf("close: %w", e))
-		}
-	}()
-	return f(db)
+	err = f(db)
+	if e := db.Close(); e != nil {
+		err = errors.Join(err, fmt.Errorf("close: %w", e))
+	}
+	return err
 }
 
 // copyBytes is how much is copied at once. A piece becomes one folio of the page

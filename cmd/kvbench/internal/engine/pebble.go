@@ -90,26 +90,43 @@ func (e pebbleEngine) memTableOrigin() string {
 }
 
 func (e pebbleEngine) Open(dir string, m Mode) (DB, error) {
-	db, err := pebble.Open(dir, e.options())
-	if err != nil {
+	return openPebble(dir, e.options(), m)
+}
+
+func openPebble(dir string, o *pebble.Options, m Mode) (*pebbleDB, error) {
+	db := &pebbleDB{durability: pebble.NoSync}
+	if m.Sync {
+		db.durability = pebble.Sync
+	}
+	db.room.watch(dir, o)
+	var err error
+	if db.DB, err = pebble.Open(dir, o); err != nil {
 		return nil, err
 	}
-	o := pebble.NoSync
-	if m.Sync {
-		o = pebble.Sync
-	}
-	return &pebbleDB{db, o}, nil
+	return db, nil
 }
 
 type pebbleDB struct {
 	*pebble.DB
 	durability *pebble.WriteOptions
+	room       room
 }
 
-func (db *pebbleDB) Put(key, value []byte) error { return db.Set(key, value, db.durability) }
-func (db *pebbleDB) Delete(key []byte) error     { return db.DB.Delete(key, db.durability) }
+func (db *pebbleDB) Put(key, value []byte) error {
+	if err := db.room.err(); err != nil {
+		return err
+	}
+	return db.Set(key, value, db.durability)
+}
 
-func (db *pebbleDB) NewBatch() Batch   { return &pebbleBatch{db.DB.NewBatch(), db.durability} }
+func (db *pebbleDB) Delete(key []byte) error {
+	if err := db.room.err(); err != nil {
+		return err
+	}
+	return db.DB.Delete(key, db.durability)
+}
+
+func (db *pebbleDB) NewBatch() Batch   { return &pebbleBatch{db, db.DB.NewBatch()} }
 func (db *pebbleDB) NewReader() Reader { return &pebbleReader{db: db.DB} }
 
 func (db *pebbleDB) Rounds() uint64 { return uint64(db.Metrics().Flush.Count) }
@@ -146,19 +163,25 @@ func (db *pebbleDB) Settle(ctx context.Context) error {
 		if m := db.Metrics(); m.Compact.NumInProgress > 0 || m.Flush.NumInProgress > 0 {
 			quiet = 0
 		}
+		if err := db.room.err(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 type pebbleBatch struct {
-	batch      *pebble.Batch
-	durability *pebble.WriteOptions
+	db    *pebbleDB
+	batch *pebble.Batch
 }
 
 func (b *pebbleBatch) Put(key, value []byte) error { return b.batch.Set(key, value, nil) }
 
 func (b *pebbleBatch) Commit() error {
-	err := b.batch.Commit(b.durability)
+	if err := b.db.room.err(); err != nil {
+		return err
+	}
+	err := b.batch.Commit(b.db.durability)
 	b.batch.Reset()
 	return err
 }
