@@ -22,12 +22,12 @@ import (
 	"faultline/cmd/kvbench/internal/table"
 )
 
-// margin is how many times less than documented a ratio may be.
-const margin = 2.5
+// Margin is how many times less than documented a ratio may be.
+const Margin = 2.5
 
-// tries is how often what is too slow is measured: others on the machine disturb one run
+// Tries is how often what is too slow is measured: others on the machine disturb one run
 // more often than several.
-const tries = 3
+const Tries = 3
 
 // documented are the ratios to Pebble that docs/bench.md ("Guard") has of such a run, of
 // what counts. It says how to renew them.
@@ -62,7 +62,7 @@ type Verdict struct {
 }
 
 // Least is the ratio that is still well.
-func (v *Verdict) Least() float64 { return v.Documented / margin }
+func (v *Verdict) Least() float64 { return v.Documented / Margin }
 
 // Ratio is the one that counts.
 func (v *Verdict) Ratio() float64 {
@@ -75,6 +75,15 @@ func (v *Verdict) Ratio() float64 {
 // Failed reports whether what counts is below the least.
 func (v *Verdict) Failed() bool { return v.Ratio() < v.Least() }
 
+// failure is an error that says what failed.
+func (v *Verdict) failure() error {
+	what := fmt.Sprintf("%s: %.2f times as much as %s for its CPU time", v.Workload, v.CPU.Median, baseline)
+	if v.Reads {
+		return fmt.Errorf("%s, want at least %.2f", what, v.Least())
+	}
+	return fmt.Errorf("%s, and %.2f times its speed, want at least %.2f of one", what, v.Speed.Median, v.Least())
+}
+
 // Judge has workloads measured, and what is too slow again. It returns the best verdict on
 // each.
 func Judge(measure func([]result.Workload) (*result.Run, error)) ([]Verdict, error) {
@@ -82,7 +91,7 @@ func Judge(measure func([]result.Workload) (*result.Run, error)) ([]Verdict, err
 	for _, d := range documented {
 		verdicts = append(verdicts, Verdict{Workload: d.workload, Documented: d.ratio, Reads: d.reads})
 	}
-	for range tries {
+	for range Tries {
 		var slow []result.Workload
 		for i := range verdicts {
 			if verdicts[i].Failed() { // as all do at first
@@ -145,8 +154,7 @@ func Markdown(w io.Writer, verdicts []Verdict) error {
 		verdict := "well"
 		if v.Failed() {
 			verdict = "TOO SLOW"
-			failures = append(failures, fmt.Errorf("%s: %.2f times the speed of %s, and %.2f times as much for its CPU time, want at least %.2f of one",
-				v.Workload, v.Speed.Median, baseline, v.CPU.Median, v.Least()))
+			failures = append(failures, v.failure())
 		}
 		rows = append(rows, []string{
 			v.Workload.String(), v.Speed.Text(ratio), v.CPU.Text(ratio), ratio(v.Ratio()), ratio(v.Documented), ratio(v.Least()), verdict,

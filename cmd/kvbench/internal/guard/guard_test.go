@@ -29,9 +29,9 @@ func runOf(speed, cpu func(documented float64) float64) *result.Run {
 // TestJudge checks on both sides of the margin, and that one good ratio is enough.
 func TestJudge(t *testing.T) {
 	same := func(d float64) float64 { return d }
-	within := func(d float64) float64 { return d / margin * 1.01 }
+	within := func(d float64) float64 { return d / Margin * 1.01 }
 	third := func(d float64) float64 { return d / 3 }
-	below := func(d float64) float64 { return d / margin * 0.99 }
+	below := func(d float64) float64 { return d / Margin * 0.99 }
 	for _, test := range []struct {
 		name       string
 		speed, cpu func(float64) float64
@@ -51,8 +51,12 @@ func TestJudge(t *testing.T) {
 		}
 		var text strings.Builder
 		err = Markdown(&text, verdicts)
-		if failed := err != nil; failed != (test.failed || test.reads) || failed != strings.Contains(text.String(), "TOO SLOW") {
-			t.Errorf("%s: error %v, want %t, and the table\n%s", test.name, err, test.failed, &text)
+		want := test.failed || test.reads
+		if failed := err != nil; failed != want || failed != strings.Contains(text.String(), "TOO SLOW") {
+			t.Errorf("%s: error %v, want %t, and the table\n%s", test.name, err, want, &text)
+		}
+		if speed := err != nil && strings.Contains(err.Error(), "speed"); speed != test.failed {
+			t.Errorf("%s: error %v, which names speed, where only reads are slow, or does not", test.name, err)
 		}
 		for _, v := range verdicts {
 			want := test.failed
