@@ -30,42 +30,43 @@ const (
 
 // opens measures how long a loaded store takes to open, up to its first read: after it
 // was closed, and after the process that wrote to it was killed. What the kernel
-// caches stays.
-func (r *run) opens(ctx context.Context, name string, rep int) (opens []result.Open, err error) {
+// caches stays. The first failure ends it.
+func (r *run) opens(ctx context.Context, name string, rep int) (opens []result.Open) {
 	cannot := func(why string) []result.Open {
 		return []result.Open{
 			{Engine: name, Rep: rep, After: result.Closed, Cannot: why}, {Engine: name, Rep: rep, After: result.Killed, Cannot: why},
 		}
 	}
 	if r.remote(name) {
-		return cannot("the store is another process's"), nil
+		return cannot("the store is another process's")
 	}
 	dir, err := r.prepare(ctx, name, kindOf(Workload{Name: "overwrite"}))
 	if why := new(engine.CannotError); errors.As(err, &why) {
-		return cannot(why.Why), nil
+		return cannot(why.Why)
 	}
 	if err != nil {
-		return nil, err
+		return []result.Open{{Engine: name, Rep: rep, After: result.Closed, Failed: err.Error()}}
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer os.RemoveAll(dir) // again with all others, if it fails
 	var done atomic.Int64
 	defer progress.Watch(r.Progress, fmt.Sprintf("%s opens, repetition %d of %d", name, rep, r.Reps), 2*opensEach, done.Load)()
 	for i := range 2 * opensEach {
-		after := result.Closed
+		one := result.Open{Engine: name, Rep: rep, After: result.Closed}
 		if i >= opensEach {
-			after = result.Killed
-			if err := r.killOne(ctx, name, dir, r.Seed+uint64(rep*opensEach+i)); err != nil {
-				return nil, err
-			}
+			one.After = result.Killed
+			err = r.killOne(ctx, name, dir, r.Seed+uint64(rep*opensEach+i))
 		}
-		seconds, err := r.openOnce(ctx, name, dir)
+		if err == nil {
+			one.Seconds, err = r.openOnce(ctx, name, dir)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("after %s: %w", after, err)
+			one.Seconds, one.Failed = 0, err.Error()
+			return append(opens, one)
 		}
-		opens = append(opens, result.Open{Engine: name, Rep: rep, After: after, Seconds: seconds})
+		opens = append(opens, one)
 		done.Store(int64(len(opens)))
 	}
-	return opens, nil
+	return opens
 }
 
 // openOnce opens a store, reads a key, and checks that all keys are there.

@@ -99,12 +99,9 @@ func (r *run) repeat(ctx context.Context, results *result.Run, rep int) error {
 	}
 	for place := range r.Engines {
 		name := r.Engines[(rep+place)%len(r.Engines)]
-		opens, err := r.opens(ctx, name, rep+1)
+		opens := r.opens(ctx, name, rep+1)
 		if ctx.Err() != nil {
 			return results.Interrupted()
-		}
-		if err != nil {
-			opens = append(opens, result.Open{Engine: name, Rep: rep + 1, After: result.Closed, Failed: err.Error()})
 		}
 		results.Opens = append(results.Opens, opens...)
 		r.keep(results)

@@ -118,6 +118,25 @@ func TestFails(t *testing.T) {
 	}
 }
 
+// TestOpensFail has children that end by themselves: the times to open before that are kept.
+func TestOpensFail(t *testing.T) {
+	c := smallConfig(t)
+	c.Engines, c.Workloads = []string{"bbolt"}, []Workload{{Name: "readseq", Threads: 1}}
+	c.Opens, c.Child = true, []string{"false"}
+	r, err := Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range r.Opens {
+		if failed := i == opensEach; failed != (o.Failed != "") || failed != (o.After == result.Killed) || failed == (o.Seconds > 0) {
+			t.Errorf("opening %d: %+v", i, o)
+		}
+	}
+	if len(r.Opens) != opensEach+1 || !strings.Contains(r.Failures().Error(), "bbolt, time to open after kill -9, repetition 1: a child that writes ended by itself") {
+		t.Errorf("%d openings, failures: %v", len(r.Opens), r.Failures())
+	}
+}
+
 // A hook is a writer that calls a function when a line of progress has a word.
 type hook struct {
 	word string

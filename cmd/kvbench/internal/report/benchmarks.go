@@ -71,7 +71,7 @@ func benchmarksOf(r *result.Run) (lines []*benchfmt.Result) {
 		}
 	}
 	for _, o := range r.Opens {
-		if o.Cannot == "" {
+		if o.Cannot == "" && o.Failed == "" {
 			after := strings.ReplaceAll(string(o.After), " ", "")
 			add(fmt.Sprintf("Open/after=%s/engine=%s", after, o.Engine), 1, benchfmt.Value{Value: 1e9 * o.Seconds, Unit: "ns/op"})
 		}

@@ -330,7 +330,7 @@ func missing(r *result.Run, rows []row, openings []opening) (lines []string) {
 	}
 	for _, o := range r.Opens {
 		if o.Failed != "" {
-			lines = append(lines, fmt.Sprintf("%s is not opened in repetition %d: %s.", o.Engine, o.Rep, oneLine(o.Failed)))
+			lines = append(lines, fmt.Sprintf("%s is not opened after %s in repetition %d: %s.", o.Engine, o.After, o.Rep, oneLine(o.Failed)))
 		}
 	}
 	for _, c := range r.Checks {

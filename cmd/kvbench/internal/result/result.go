@@ -203,7 +203,7 @@ func (r *Run) Failures() error {
 		add(p.Engine+" "+p.Workload.String(), p.Rep, p.Failed)
 	}
 	for _, o := range r.Opens {
-		add(o.Engine+", time to open", o.Rep, o.Failed)
+		add(o.Engine+", time to open after "+string(o.After), o.Rep, o.Failed)
 	}
 	for _, c := range r.Checks {
 		add(c.Engine+", check after "+string(c.After), c.Rep, c.Failed)
