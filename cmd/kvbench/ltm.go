@@ -14,6 +14,7 @@ import (
 	"faultline/cmd/kvbench/internal/ltm"
 	"faultline/cmd/kvbench/internal/report"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
 
@@ -22,7 +23,7 @@ type ltmFlags struct {
 	workloads            []string
 	memory, data, cgroup size // 0 = the default
 	cache, memTable      size
-	value                size
+	value                length
 	dataFactor           float64
 	noCgroup             bool
 	load                 string
@@ -139,6 +140,9 @@ func (f *ltmFlags) define(cmd *cobra.Command, d ltmDefaults) {
 }
 
 func (f *ltmFlags) run(cmd *cobra.Command) error {
+	if cmd.Flags().Changed("data-factor") {
+		f.data = 0 // which big has a default for
+	}
 	c, err := f.config()
 	if err != nil {
 		return err
@@ -173,11 +177,14 @@ func (f *ltmFlags) config() (c ltm.Config, err error) {
 	if c.Workloads, err = ltm.ParseWorkloads(f.workloads); err != nil {
 		return c, err
 	}
-	if !(f.dataFactor > 0 && f.dataFactor < 1e6) {
-		return c, fmt.Errorf("invalid argument %v for --data-factor: want above 0", f.dataFactor)
+	c.ValueBytes, c.Memory, c.DataBytes = int(f.value), int64(f.memory), int64(f.data)
+	if f.data == 0 {
+		data := f.dataFactor * float64(f.memory)
+		if !(data > 0 && data <= maxSize) { // nor is it NaN
+			return c, fmt.Errorf("invalid argument %v for --data-factor: want above 0, and data of at most %s", f.dataFactor, humanize.IBytes(maxSize))
+		}
+		c.DataBytes = int64(data)
 	}
-	c.ValueBytes, c.Memory = int(f.value), int64(f.memory)
-	c.DataBytes = cmp.Or(int64(f.data), int64(f.dataFactor*float64(f.memory)))
 	c.Cgroup = cmp.Or(int64(f.cgroup), c.Memory+c.Memory/5)
 	if f.noCgroup {
 		c.Cgroup = 0

@@ -72,7 +72,7 @@ func failed(err error) error {
 type flags struct {
 	engines, workloads []string
 	threads            int
-	value              size
+	value              length
 	memory, memTable   size
 	outputs
 	bench.Config

@@ -93,7 +93,7 @@ func (c *Config) check() error {
 		return refuse("--warmup is %v, --duration %v and --kill-after %v: want a duration above 0, and of the others 0 or more",
 			c.Warmup, c.Duration, c.KillAfter)
 	case c.n() < maxClients:
-		return refuse("--data is %s, which is %d keys: want at least %d", humanize.IBytes(uint64(max(c.DataBytes, 0))), c.n(), maxClients)
+		return refuse("the data is %s, which is %d keys: want at least %d", humanize.IBytes(uint64(max(c.DataBytes, 0))), c.n(), maxClients)
 	case !c.space().Fits():
 		return refuse("--key-size is %d: too short for %d keys", c.KeyBytes, c.n())
 	}
