@@ -87,7 +87,7 @@ func valuesOf(p *result.Phase) []benchfmt.Value {
 		{Value: float64(p.Latency.P999), Unit: unitP999},
 		{Value: 1e3 * (p.CPUMicros() + p.SettleMicros()), Unit: unitCPU},
 	}
-	if p.PutBytes > 0 {
+	if wroteDisk(p) {
 		values = append(values, benchfmt.Value{Value: float64(p.Written()) / float64(p.Warm.Ops+p.Ops), Unit: unitDevice})
 	}
 	if p.DiskBytes > 0 && p.Stored > 0 {

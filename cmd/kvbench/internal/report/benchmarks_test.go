@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"golang.org/x/perf/benchfmt"
@@ -49,6 +50,31 @@ func TestBenchmarks(t *testing.T) {
 	for _, unit := range []string{"p99-sec", "B-dev/op"} {
 		if in.Units().GetBetter(unit) != -1 {
 			t.Errorf("%s: less is not better", unit)
+		}
+	}
+}
+
+// TestServer has phases of a store whose files are not seen: what this process writes is not
+// told as what that store does.
+func TestServer(t *testing.T) {
+	r := small(t)
+	for i := range r.Phases {
+		r.Phases[i].DiskBytes = 0
+	}
+	var b bytes.Buffer
+	if err := Benchmarks(&b, []Source{{"", r}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), unitDevice); n != 1 {
+		t.Errorf("%s is there %d times, want once, as a unit", unitDevice, n)
+	}
+	rows, err := rowsOf(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range drafts(rows, nil, r.Setup.Baseline) {
+		if (d.ID == "device" || d.ID == "disk") && len(d.panels) > 0 {
+			t.Errorf("there are bars of %s", d.Title)
 		}
 	}
 }

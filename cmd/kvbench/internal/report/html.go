@@ -158,14 +158,14 @@ func drafts(rows []row, openings []opening, baseline string) []*draft {
 				ID: "device", Title: "Bytes to the device over user bytes", Table: written(rows),
 				Text: "What the process made dirty from the warm-up until all was settled, in whole folios of the page cache, over the keys and values that the clients wrote. Less is better.",
 			},
-			bars(rows, "times the user's bytes", chart.Plain, (*row).wrote, deviceFactor),
+			bars(rows, "times the user's bytes", chart.Plain, (*row).wroteDisk, deviceFactor),
 		},
 		{
 			chapter{
 				ID: "disk", Title: "Size on disk", Table: written(rows),
 				Text: "Of the store's files after the workload, settled. Less is better.",
 			},
-			bars(rows, "size on disk", chart.Bytes, (*row).measuredDisk, diskBytes),
+			bars(rows, "size on disk", chart.Bytes, (*row).wroteDisk, diskBytes),
 		},
 		{
 			chapter{

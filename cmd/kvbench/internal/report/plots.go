@@ -50,9 +50,6 @@ func bars(rows []row, axis string, unit chart.Unit, has func(*row) bool, of func
 	return plots
 }
 
-// measuredDisk tells whether the size of the store was looked at.
-func (r *row) measuredDisk() bool { return r.wrote() && r.phases[0].DiskBytes > 0 }
-
 func openingBars(openings []opening) (plots []titled) {
 	for _, after := range []result.Ending{result.Closed, result.Killed} {
 		title := "after " + string(after)

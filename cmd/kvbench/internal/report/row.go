@@ -150,8 +150,11 @@ func (r *row) late() bool {
 	return !r.empty() && r.opsPerSecond.Median < onTime*r.phases[0].Rate
 }
 
-// wrote tells whether the clients wrote.
-func (r *row) wrote() bool { return !r.empty() && r.phases[0].PutBytes > 0 }
+// wroteDisk tells whether the clients wrote to a store whose files and writes are seen: those
+// of a server are not.
+func wroteDisk(p *result.Phase) bool { return p.PutBytes > 0 && p.DiskBytes > 0 }
+
+func (r *row) wroteDisk() bool { return !r.empty() && wroteDisk(r.phases[0]) }
 
 // fewIntervals are too few for a curve.
 const fewIntervals = 5

@@ -191,15 +191,12 @@ func written(rows []row) *grid {
 	g := newGrid(2, "workload", "engine", "to device", "to device x", "on disk", "on disk x")
 	for i := range rows {
 		r := &rows[i]
-		if !r.wrote() || r.phases[0].DiskBytes == 0 { // the store of a server is not seen
+		if !r.wroteDisk() {
 			continue
 		}
 		device := r.over(func(p *result.Phase) float64 { return float64(p.Written()) })
-		cells := []string{r.Workload.String(), r.engine, bytesOf(device.Median), r.over(deviceFactor).Text(factor)}
-		if p := r.phases[0]; p.DiskBytes > 0 && p.DataBytes > 0 {
-			cells = append(cells, bytesOf(r.over(diskBytes).Median), r.over(spaceFactor).Text(factor))
-		}
-		g.add(cells...)
+		g.add(r.Workload.String(), r.engine, bytesOf(device.Median), r.over(deviceFactor).Text(factor),
+			bytesOf(r.over(diskBytes).Median), r.over(spaceFactor).Text(factor))
 	}
 	return g
 }
