@@ -226,6 +226,10 @@ func (c *child) newClients(db engine.DB) []*client {
 // the reading of when that began.
 func (c *child) runClients(clients []*client, db engine.DB) (seconds float64, before meter.Reading, err error) {
 	scan := c.Workload.kind().scan
+	cold, err := c.meter.Read()
+	if err != nil {
+		return 0, cold, err
+	}
 	errs := make([]error, len(clients), len(clients)+1)
 	epoch := time.Now()
 	var ended sync.WaitGroup
@@ -248,6 +252,9 @@ func (c *child) runClients(clients []*client, db engine.DB) (seconds float64, be
 		start = time.Now()
 	}
 	before, err = c.meter.Read()
+	if c.Workload.kind().writes() {
+		c.result.Warm.WriteBytes = meter.Between(cold, before).WriteBytes
+	}
 	if err == nil {
 		err = c.collectUntil(clients, db, &ended)
 	}
@@ -282,6 +289,7 @@ func (c *child) collectUntil(clients []*client, db engine.DB, ended *sync.WaitGr
 }
 
 func (c *child) sumUp(clients []*client) {
+	entryBytes := int64(c.Space.Bytes + c.ValueBytes)
 	all := figure.NewHistogram()
 	for _, w := range clients {
 		c.result.Ops += w.ops
@@ -290,6 +298,8 @@ func (c *child) sumUp(clients []*client) {
 		c.result.Entries += w.entries
 		if c.Workload.kind().writes() {
 			c.result.Done = append(c.result.Done, w.done)
+			c.result.Warm.Ops += int(w.warmOps)
+			c.result.Warm.PutBytes += int64(w.done-w.puts) * entryBytes
 		}
 		all.Merge(w.latency)
 	}

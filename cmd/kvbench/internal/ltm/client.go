@@ -52,6 +52,7 @@ type client struct {
 	watch          *series.Recorder // or nil
 
 	ops, puts, found, entries uint64 // timed
+	warmOps                   uint64 // before
 	done                      uint64 // all writes
 	sum                       uint64 // of what was read, so that reading is not optimised away
 	latency                   *hdrhistogram.Histogram
@@ -80,6 +81,8 @@ func (c *client) run() error {
 		now := c.now()
 		if last >= c.warm {
 			c.note(put, now-last)
+		} else {
+			c.warmOps++
 		}
 		last = now
 	}

@@ -27,7 +27,7 @@ func newReport(c Config, dir string) (*Report, error) {
 		Format: result.Format, Time: time.Now().UTC(), Command: os.Args[1:], Machine: m,
 		Setup: result.Setup{
 			Keys: c.n(), KeyBytes: c.KeyBytes, ValueBytes: c.ValueBytes, MemoryBytes: c.Memory,
-			Duration: c.Duration, Reps: c.Reps, Seed: c.Seed, Baseline: result.BaselineOf(c.Engines),
+			Warmup: c.Warmup, Duration: c.Duration, Reps: c.Reps, Seed: c.Seed, Baseline: result.BaselineOf(c.Engines),
 		},
 		Notes: c.notes(),
 	}
@@ -51,7 +51,7 @@ func (r *Report) add(c *Config, p Phase) {
 	r.Phases = append(r.Phases, result.Phase{
 		Workload: result.Workload(p.Workload), Engine: p.Engine, Rep: p.Rep, Place: p.Place, Failed: p.Failed,
 		Ops: int(p.Ops), Found: int(p.Found), Entries: int(p.Entries), Stored: int(c.n()),
-		Seconds: p.Seconds, Run: p.Run, Settle: p.Settle,
+		Warm: p.Warm, Seconds: p.Seconds, Run: p.Run, Settle: p.Settle,
 		PutBytes: entry * puts, GotBytes: entry * (int64(p.Ops) - puts),
 		DiskBytes: p.DiskBytes, DataBytes: entry * c.n(),
 		PeakRSS: p.PeakRSS, Cgroup: p.cgroup(), Series: p.Series, Latency: p.Latency,

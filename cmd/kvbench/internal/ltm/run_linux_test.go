@@ -100,16 +100,16 @@ func checkPhase(t *testing.T, c *Config, p *Phase) {
 			t.Errorf("%s: %d operations, want %d", name, p.Ops, n)
 		}
 	case "readrandom", "readzipf":
-		if p.Found != p.Ops || p.Done != nil || p.Series != nil {
-			t.Errorf("%s: found %d of %d, done %v, %d seconds", name, p.Found, p.Ops, p.Done, len(p.Series))
+		if p.Found != p.Ops || p.Done != nil || p.Series != nil || p.Warm != (result.Warm{}) {
+			t.Errorf("%s: found %d of %d, done %v, %d seconds, %+v", name, p.Found, p.Ops, p.Done, len(p.Series), p.Warm)
 		}
 	case "readseq":
 		if p.Ops != n || p.Entries != n {
 			t.Errorf("%s: %d operations and %d entries, want %d", name, p.Ops, p.Entries, n)
 		}
 	case "overwrite":
-		if p.Puts != p.Ops || len(p.Done) != 2 || p.Done[0]+p.Done[1] < p.Puts || len(p.Series) == 0 {
-			t.Errorf("%s: %d puts of %d, done %v, %d seconds", name, p.Puts, p.Ops, p.Done, len(p.Series))
+		if p.Puts != p.Ops || len(p.Done) != 2 || p.Done[0]+p.Done[1] != p.Puts+uint64(p.Warm.Ops) || p.Warm.PutBytes != int64(p.Warm.Ops)*c.entryBytes() || len(p.Series) == 0 {
+			t.Errorf("%s: %d puts of %d, done %v, %d seconds, %+v", name, p.Puts, p.Ops, p.Done, len(p.Series), p.Warm)
 		}
 	case "readwrite":
 		// On a busy machine the reader may not have a turn: it says nothing if it found nothing.

@@ -7,6 +7,7 @@ import (
 	"faultline/cmd/kvbench/internal/engine"
 	"faultline/cmd/kvbench/internal/figure"
 	"faultline/cmd/kvbench/internal/keys"
+	"faultline/cmd/kvbench/internal/result"
 )
 
 // What a child is to do.
@@ -47,6 +48,7 @@ type Result struct {
 	Seconds     float64 `json:"seconds"`
 	OpenSeconds float64 `json:"open_seconds"`
 
+	Warm    result.Warm    `json:"warm"`           // before that, where the clients write
 	Run     figure.Usage   `json:"run"`            // while the clients were timed
 	Settle  figure.Usage   `json:"settle"`         // and while what they wrote was settled
 	PeakRSS int64          `json:"peak_rss_bytes"` // at the end, before the store was closed
