@@ -158,9 +158,12 @@ func (c *client) begin(i int) (start int64, ok bool) {
 	if c.interval == 0 {
 		return c.now(), true
 	}
-	due := int64(float64(c.place(i)) * c.interval)
-	ok = c.wait(min(due, c.deadline)) && due <= c.deadline
-	return due, ok
+	due := float64(c.place(i)) * c.interval
+	if due >= float64(c.deadline) { // it may be beyond an int64
+		c.wait(c.deadline)
+		return 0, false
+	}
+	return int64(due), c.wait(int64(due))
 }
 
 // wait returns when the moment has come, or reports false when the client is to stop before.

@@ -83,7 +83,7 @@ func (r *run) newClient(db engine.DB, j job, index int) *client {
 		c.gaps = keys.NewDraw(uint64(2*k.every-1), mine)
 	}
 	if k.paced && r.Rate > 0 {
-		c.interval = float64(time.Second) * float64(c.per) / r.Rate
+		c.interval = min(float64(time.Second)*float64(c.per)/r.Rate, math.MaxInt64)
 	}
 	if len(c.parts) == 0 {
 		c.parts = []part{{writes: k.writes}}

@@ -185,14 +185,16 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// TestTooSlow has a rate at which no second operation is due before the time is over: none
+// TestTooSlow has rates at which no second operation is due before the time is over: none
 // is begun.
 func TestTooSlow(t *testing.T) {
 	c := modelConfig()
-	c.Rate, c.Duration = 0.1, time.Millisecond
-	_, clients := onModel(t, c, Workload{Name: "overwrite", Threads: 2})
-	if clients[0].done != 1 || clients[1].done != 0 {
-		t.Errorf("clients did %d and %d operations, want 1 and none", clients[0].done, clients[1].done)
+	c.Duration = time.Millisecond
+	for _, c.Rate = range []float64{0.1, 1e-9, 1e-10, 1e-300} {
+		_, clients := onModel(t, c, Workload{Name: "overwrite", Threads: 2})
+		if clients[0].done != 1 || clients[1].done != 0 {
+			t.Errorf("%v a second: clients did %d and %d operations, want 1 and none", c.Rate, clients[0].done, clients[1].done)
+		}
 	}
 }
 
