@@ -28,6 +28,7 @@ func newReport(c Config, dir string) (*Report, error) {
 		Setup: result.Setup{
 			Keys: c.n(), KeyBytes: c.KeyBytes, ValueBytes: c.ValueBytes, MemoryBytes: c.Memory,
 			Warmup: c.Warmup, Duration: c.Duration, Reps: c.Reps, Seed: c.Seed, Baseline: result.BaselineOf(c.Engines),
+			BatchEntries: c.BatchEntries,
 		},
 		Notes: c.notes(),
 	}

@@ -29,8 +29,8 @@ const (
 //
 // ns/op is the time from one operation to the next, of all clients together.
 //
-// What has another configuration (keys, sizes, memory, machine) is not compared
-// with it. Versions are none of that: to compare them is what it is for.
+// What has another configuration (see configOf) is not compared with it. Versions are none
+// of that: to compare them is what it is for.
 func Benchmarks(w io.Writer, sources []Source) error {
 	out := benchfmt.NewWriter(w)
 	for _, unit := range []string{unitP50, unitP99, unitP999, unitCPU, unitDevice, unitSpace} {
@@ -112,6 +112,12 @@ func configOf(r *result.Run) (config []benchfmt.Config) {
 	set("value-bytes", strconv.Itoa(r.Setup.ValueBytes))
 	set("memory-bytes", strconv.FormatInt(r.Setup.MemoryBytes, 10))
 	set("sync", strconv.FormatBool(r.Setup.Sync))
+	if r.Setup.BatchEntries > 0 {
+		set("batch-entries", strconv.Itoa(r.Setup.BatchEntries))
+	}
+	if r.Setup.SeekNexts > 0 {
+		set("seek-nexts", strconv.Itoa(r.Setup.SeekNexts))
+	}
 	if r.Setup.Rate > 0 {
 		set("rate", strconv.FormatFloat(r.Setup.Rate, 'f', -1, 64))
 	}

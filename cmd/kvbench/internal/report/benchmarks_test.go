@@ -29,7 +29,8 @@ func TestBenchmarks(t *testing.T) {
 			if v, ok := line.Value("sec/op"); !ok || v <= 0 {
 				t.Errorf("%s takes %v", line.Name, v)
 			}
-			if line.GetConfig("keys") != "1000000" || line.GetConfig("cpu") != "Abacus 1" {
+			if line.GetConfig("keys") != "1000000" || line.GetConfig("cpu") != "Abacus 1" ||
+				line.GetConfig("batch-entries") != "100" || line.GetConfig("seek-nexts") != "50" {
 				t.Errorf("%s has %v", line.Name, line.Config)
 			}
 		}
