@@ -73,9 +73,9 @@ func (r *run) progress(j job, clients []*client) (stop func()) {
 	return progress.Watch(r.Progress, j.String(), most, now)
 }
 
-// warmUp has the clients do for a while what they will be timed at, where that
-// changes nothing that matters: pools, caches and the branches of the processor are
-// warm then, for every engine.
+// warmUp has the clients do for a while what they will be timed at, where they may do it
+// for as long as one likes: pools, caches and the branches of the processor are warm then,
+// for every engine.
 func (r *run) warmUp(ctx context.Context, clients []*client, j job) (warm result.Warm, err error) {
 	k := kindOf(j.Workload)
 	if r.Warmup == 0 || !k.draws {

@@ -92,7 +92,7 @@ func warmed(c *Config) string {
 	if c.Warmup == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", then used for %v before the clock starts where that changes nothing", c.Warmup)
+	return fmt.Sprintf(", then all but deleterandom are done for %v before the clock starts", c.Warmup)
 }
 
 func distributed(c *Config) string {

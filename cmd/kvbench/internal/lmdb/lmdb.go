@@ -155,7 +155,7 @@ func (db *DB) NewIterator() (*Iterator, error) {
 	return it, nil
 }
 
-// A Iterator has some entries at a time from C, as many as its scan is likely to
+// An Iterator has some entries at a time from C, as many as its scan is likely to
 // want. It walks in one direction after it was placed.
 type Iterator struct {
 	cursor *C.MDB_cursor

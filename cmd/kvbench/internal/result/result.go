@@ -41,7 +41,7 @@ type Setup struct {
 	Seed        uint64        `json:"seed"`
 	Baseline    string        `json:"baseline"` // the engine that ratios are to, empty without one
 
-	// Where they are set, and matter to some workload.
+	// 0 or empty where they are not set, or matter to no workload.
 	Warmup       time.Duration `json:"warmup_ns,omitempty"` // of phases that can be done for a while before
 	Rate         float64       `json:"rate,omitempty"`      // see Phase
 	BatchEntries int           `json:"batch_entries,omitempty"`
@@ -94,7 +94,7 @@ type Phase struct {
 	Entries int `json:"entries"` // entries that an iterator returned
 	Stored  int `json:"stored"`  // entries in the store afterwards, where it was written
 
-	Warm      Warm          `json:"warm"`                     // what was done before, where that wrote
+	Warm      Warm          `json:"warm,omitzero"`            // what was done before, where that wrote
 	Seconds   float64       `json:"seconds"`                  // that the clients ran
 	Run       figure.Usage  `json:"run"`                      // while they ran
 	Settle    figure.Usage  `json:"settle"`                   // while what they wrote was settled
