@@ -98,7 +98,7 @@ func openPebble(dir string, o *pebble.Options, m Mode) (*pebbleDB, error) {
 	if m.Sync {
 		db.durability = pebble.Sync
 	}
-	db.room.watch(dir, o)
+	db.room.watch(dir, o, m.Writers)
 	var err error
 	if db.DB, err = pebble.Open(dir, o); err != nil {
 		return nil, err
@@ -113,14 +113,14 @@ type pebbleDB struct {
 }
 
 func (db *pebbleDB) Put(key, value []byte) error {
-	if err := db.room.err(); err != nil {
+	if err := db.room.take(len(key) + len(value)); err != nil {
 		return err
 	}
 	return db.Set(key, value, db.durability)
 }
 
 func (db *pebbleDB) Delete(key []byte) error {
-	if err := db.room.err(); err != nil {
+	if err := db.room.take(len(key)); err != nil {
 		return err
 	}
 	return db.DB.Delete(key, db.durability)
@@ -163,7 +163,7 @@ func (db *pebbleDB) Settle(ctx context.Context) error {
 		if m := db.Metrics(); m.Compact.NumInProgress > 0 || m.Flush.NumInProgress > 0 {
 			quiet = 0
 		}
-		if err := db.room.err(); err != nil {
+		if err := db.room.take(0); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ type pebbleBatch struct {
 func (b *pebbleBatch) Put(key, value []byte) error { return b.batch.Set(key, value, nil) }
 
 func (b *pebbleBatch) Commit() error {
-	if err := b.db.room.err(); err != nil {
+	if err := b.db.room.take(b.batch.Len()); err != nil {
 		return err
 	}
 	err := b.batch.Commit(b.db.durability)

@@ -62,6 +62,28 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestRoomForLarge wants a value to be refused for which four clients might have no room at
+// once, and a small one not to be before.
+func TestRoomForLarge(t *testing.T) {
+	o := pebbleEngine{cacheBytes: 16 << 20}.options()
+	o.FS = &disk{o.FS, leastRoom(o) + 10<<20}
+	db, err := openPebble(t.TempDir(), o, Mode{Writers: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, put := range []struct {
+		bytes   int
+		refused bool
+	}{{100 << 10, false}, {1 << 20, true}, {1, true}} {
+		if err := db.Put(keyOf(1), make([]byte, put.bytes)); (err != nil) != put.refused {
+			t.Errorf("%d bytes: error %v", put.bytes, err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNoRoom wants a store on a full disk to be opened, and to be read only.
 func TestNoRoom(t *testing.T) {
 	o := pebbleEngine{cacheBytes: 16 << 20}.options()
