@@ -86,7 +86,7 @@ type uffdioRegister struct {
 // uffdioCopy is struct uffdio_copy.
 type uffdioCopy struct {
 	dst  uint64
-	src  uint64
+	src  unsafe.Pointer // not a number: it may be on a stack that moves on the way to the kernel
 	len  uint64
 	mode uint64
 	copy int64 // out: bytes copied, or a negative errno

@@ -4,7 +4,6 @@ package uffd
 
 import (
 	"errors"
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -63,7 +62,7 @@ func (f *FD) Unregister(addr, length uintptr) error {
 func (f *FD) Copy(dst uintptr, src []byte, protect bool) error {
 	arg := uffdioCopy{
 		dst: uint64(dst),
-		src: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(src)))),
+		src: unsafe.Pointer(unsafe.SliceData(src)),
 		len: uint64(len(src)),
 	}
 	if protect {
@@ -76,13 +75,11 @@ func (f *FD) Copy(dst uintptr, src []byte, protect bool) error {
 			// The field has the bytes of a short copy, or -EAGAIN for none.
 			if done := arg.copy; done > 0 {
 				arg.dst += uint64(done)
-				arg.src += uint64(done)
+				arg.src = unsafe.Add(arg.src, done)
 				arg.len -= uint64(done)
 			}
 			continue
 		}
-		// arg has src as a number, which keeps nothing alive.
-		runtime.KeepAlive(src)
 		if errno != 0 {
 			return &OpError{"copy", uintptr(arg.dst), uintptr(arg.len), errno}
 		}
