@@ -2,7 +2,6 @@ package flusher
 
 import (
 	"sync"
-	"unsafe"
 
 	"faultline/internal/disk"
 	"faultline/pagemeta"
@@ -70,7 +69,7 @@ func (b *batch) plan(ids []pagemeta.PageID) {
 			b.images = append(b.images, &free[id-first])
 		}
 		b.spans = append(b.spans, span{from, to})
-		b.reads = append(b.reads, disk.Access{Mem: bytesOf(free[:pages]), Off: int64(first) * pagemeta.PageBytes})
+		b.reads = append(b.reads, disk.Access{Mem: pagemeta.BytesOf(free[:pages]), Off: int64(first) * pagemeta.PageBytes})
 		from, free = to, free[pages:]
 	}
 }
@@ -96,9 +95,4 @@ func (f *Flusher) finishRead(id pagemeta.PageID, image *pagemeta.Page, err error
 		return err
 	}
 	return f.checkRound(id, image)
-}
-
-// bytesOf is the memory of pages.
-func bytesOf(pages []pagemeta.Page) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(pages))), len(pages)*pagemeta.PageBytes)
 }

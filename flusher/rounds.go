@@ -180,7 +180,7 @@ func (f *Flusher) readRounds() error {
 // readRoundsPages reads the pages of the file rounds from page first on into images.
 // io.EOF says that the file ends before the last of them.
 func (f *Flusher) readRoundsPages(first int, images []pagemeta.Page) error {
-	n, _ := f.rounds.file.ReadAt(bytesOf(images), int64(first)*pagemeta.PageBytes)
+	n, _ := f.rounds.file.ReadAt(pagemeta.BytesOf(images), int64(first)*pagemeta.PageBytes)
 	for i := range images {
 		id := firstRoundsPage + pagemeta.PageID(first+i)
 		if _, replayed := f.replay[id]; replayed || n < (i+1)*pagemeta.PageBytes {

@@ -1,20 +1,17 @@
 package flusher
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"faultline/pagemeta"
 )
 
 // Pages of long values are no part of a round. They are written at once, to pages
 // of the data file that neither the cut on disk nor the round under way has
-// anything to do with (the caller knows which), and read from there: they never
-// come into the arena or the journal. Behind the header of every page:
+// anything to do with (the caller knows which). They never come into the journal,
+// and into the arena as guests: see readvalue.go. Behind the header of every page:
 //
 //	0        16         24                    4096
 //	+--------+----------+-------- ... ---------+
@@ -49,12 +46,9 @@ type values struct {
 	}
 }
 
-// valueBuffers are for one call to the file each: page-aligned, for files that are
-// opened for direct access.
+// valueBuffers are for one call to the file each.
 var valueBuffers = sync.Pool{New: func() any {
-	b := make([]byte, (chunkPages+1)*pagemeta.PageBytes)
-	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) % pagemeta.PageBytes
-	b = b[skip:][:chunkPages*pagemeta.PageBytes]
+	b := pagemeta.NewPages(chunkPages)
 	return &b
 }}
 
@@ -65,19 +59,19 @@ func (f *Flusher) WriteValue(at pagemeta.PageID, id uint64, index int, content [
 	if err := f.Err(); err != nil {
 		return err
 	}
-	buf := valueBuffers.Get().(*[]byte)
+	buf := valueBuffers.Get().(*[]pagemeta.Page)
 	defer valueBuffers.Put(buf)
 	for len(content) > 0 {
 		n := 0
 		for ; n < chunkPages && len(content) > 0; n++ {
-			page := (*pagemeta.Page)((*buf)[n*pagemeta.PageBytes:])
+			page := &(*buf)[n]
 			clear(page[:])
 			le.PutUint64(page[valueIDAt:], id)
 			content = content[copy(page[contentAt:], content):]
 			page.SetKind(kindValue)
 			page.Seal(at+pagemeta.PageID(n), uint32(index+n))
 		}
-		if err := f.writeValuePages(at, (*buf)[:n*pagemeta.PageBytes]); err != nil {
+		if err := f.writeValuePages(at, (*buf)[:n]); err != nil {
 			return fmt.Errorf("write %d pages from page %d on: %w", n, at, err)
 		}
 		f.values.written.Add(uint64(n))
@@ -87,72 +81,17 @@ func (f *Flusher) WriteValue(at pagemeta.PageID, id uint64, index int, content [
 	return nil
 }
 
-func (f *Flusher) writeValuePages(at pagemeta.PageID, pages []byte) error {
+func (f *Flusher) writeValuePages(at pagemeta.PageID, pages []pagemeta.Page) error {
 	if f.ReadOnly {
 		f.values.keep(at, pages)
 		return nil
 	}
-	_, err := f.data.WriteAt(pages, int64(at)*pagemeta.PageBytes)
+	_, err := f.data.WriteAt(pagemeta.BytesOf(pages), int64(at)*pagemeta.PageBytes)
 	f.values.dirty.Store(true) // after the write: a round that begins now has it
+	if err == nil {
+		f.Pages.Refresh(at, pages)
+	}
 	return err
-}
-
-// ReadValue fills dst with what value id has from byte skip of the page at place
-// index on; that is page at, the next place is the page behind it. A page that is
-// not what it should be is ErrCorrupt: it is damaged or, if the value is none any
-// more, it was used again.
-func (f *Flusher) ReadValue(dst []byte, at pagemeta.PageID, id uint64, index, skip int) error {
-	buf := valueBuffers.Get().(*[]byte)
-	defer valueBuffers.Put(buf)
-	for len(dst) > 0 {
-		n := min(chunkPages, (skip+len(dst)+ValuePageBytes-1)/ValuePageBytes)
-		if err := f.readValuePages(at, (*buf)[:n*pagemeta.PageBytes]); err != nil {
-			return err
-		}
-		for i := range n {
-			page := (*pagemeta.Page)((*buf)[i*pagemeta.PageBytes:])
-			if err := f.checkValuePage(at, page, id, index); err != nil {
-				return err
-			}
-			dst = dst[copy(dst, page[contentAt+skip:]):]
-			skip = 0
-			at++
-			index++
-		}
-	}
-	return nil
-}
-
-func (f *Flusher) readValuePages(at pagemeta.PageID, pages []byte) error {
-	if f.ReadOnly && f.values.has(at, pages) {
-		return nil
-	}
-	_, err := f.data.ReadAt(pages, int64(at)*pagemeta.PageBytes)
-	if errors.Is(err, io.EOF) {
-		return f.corrupt(at, fmt.Errorf("page %d: the file ends before it, or soon after", at))
-	}
-	if err != nil {
-		return fmt.Errorf("read %d pages from page %d on: %w", len(pages)/pagemeta.PageBytes, at, err)
-	}
-	return nil
-}
-
-// checkValuePage says what is wrong with page at as the one at place index of
-// value id.
-func (f *Flusher) checkValuePage(at pagemeta.PageID, page *pagemeta.Page, id uint64, index int) error {
-	err := page.Check(at)
-	switch {
-	case err != nil:
-	case page.Kind() != kindValue:
-		err = fmt.Errorf("page %d: kind %d, want one of a value", at, page.Kind())
-	case le.Uint64(page[valueIDAt:]) != id:
-		err = fmt.Errorf("page %d: of value %#x, want %#x", at, le.Uint64(page[valueIDAt:]), id)
-	case page.Round() != uint32(index):
-		err = fmt.Errorf("page %d: place %d of its value, want %d", at, page.Round(), index)
-	default:
-		return nil
-	}
-	return f.corrupt(at, err)
 }
 
 // syncValues is step A': values that the cut may refer to are durable.
@@ -164,30 +103,28 @@ func (f *Flusher) syncValues() error {
 }
 
 // keep keeps pages, from page at on, in memory.
-func (v *values) keep(at pagemeta.PageID, pages []byte) {
+func (v *values) keep(at pagemeta.PageID, pages []pagemeta.Page) {
 	v.kept.Lock()
 	defer v.kept.Unlock()
 	if v.kept.pages == nil {
 		v.kept.pages = map[pagemeta.PageID]*pagemeta.Page{}
 	}
-	for ; len(pages) > 0; pages = pages[pagemeta.PageBytes:] {
-		p := pagemeta.Page(pages)
-		v.kept.pages[at] = &p
-		at++
+	for i := range pages {
+		p := pages[i]
+		v.kept.pages[at+pagemeta.PageID(i)] = &p
 	}
 }
 
 // has fills pages, from page at on, if all of them are kept.
-func (v *values) has(at pagemeta.PageID, pages []byte) bool {
+func (v *values) has(at pagemeta.PageID, pages []pagemeta.Page) bool {
 	v.kept.RLock()
 	defer v.kept.RUnlock()
-	for ; len(pages) > 0; pages = pages[pagemeta.PageBytes:] {
-		p := v.kept.pages[at]
+	for i := range pages {
+		p := v.kept.pages[at+pagemeta.PageID(i)]
 		if p == nil {
 			return false
 		}
-		copy(pages, p[:])
-		at++
+		pages[i] = *p
 	}
 	return true
 }

@@ -91,8 +91,23 @@ func TestReadValue(t *testing.T) {
 		}
 	}
 	r.checkpoint()
-	if _, err := r.load(first); !errors.Is(err, disk.ErrCorrupt) {
-		t.Errorf("a page of a value in the arena: %v", err)
+	if n := r.f.Pages.Metrics().GuestPages; n != 600 {
+		t.Errorf("%d pages of 600 are guests after they were written", n)
 	}
 	r.close()
+	r = r.reopened(r.fs)
+	r.open()
+	defer r.close()
+	if _, err := r.load(first); !errors.Is(err, disk.ErrCorrupt) {
+		t.Errorf("a page of a value as one of the tree: %v", err)
+	}
+	for range 2 {
+		got := make([]byte, len(content))
+		if err := r.f.ReadValue(got, first, 9, 0, 0); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("after another Open: %v", err)
+		}
+		if m := r.f.Pages.Metrics(); m.GuestPages != 600 || m.Loads != uint64(m.ResidentPages) {
+			t.Errorf("600 pages were read: %+v", m)
+		}
+	}
 }

@@ -26,9 +26,7 @@ func (t *Table) AskMany(ids []PageID, heat Heat) {
 			locked = append(locked, id)
 		}
 	}
-	if missing := int64(len(locked)); t.Memory > 0 && t.free() < missing {
-		t.makeFree(missing, missing)
-	}
+	t.makeRoomFor(int64(len(locked)))
 	reader.ReadPages(locked, func(i int, image *Page, err error) {
 		if err == nil {
 			_ = t.bring(locked[i], image) // Ask will say what it is

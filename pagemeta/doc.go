@@ -29,7 +29,8 @@
 // Dirty again with the head that it has; after the cut its image is captured first.
 //
 // Memory is bounded, see evict.go: a Clean page may be evicted at any moment. A
-// reader is not told. What it has read is right, or it traps and reads again.
+// reader is not told. What it has read is right, or it traps and reads again. Pages that
+// others write, and that are here to be read alone, are guests: see guest.go.
 //
 // # Invariants
 //

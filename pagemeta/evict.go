@@ -74,16 +74,22 @@ func (t *Table) keepRoom() {
 func (t *Table) evict(want int) int {
 	c := &t.clock
 	c.mu.victims = t.choose(c.mu.victims[:0], want)
-	for _, id := range c.mu.victims {
-		t.step(id, stepEvict)
-		t.move(id, Evict, 0)
-	}
-	gone := t.drop(c.mu.victims)
+	gone := t.takeOut(c.mu.victims)
 	for _, id := range c.mu.victims {
 		t.unlock(id)
 	}
-	t.room.resident.Add(-int64(gone))
 	t.metrics.evicted.Add(uint64(gone))
+	return gone
+}
+
+// takeOut makes pages Absent, which are locked and Clean, and returns how many are.
+func (t *Table) takeOut(pages []PageID) (gone int) {
+	for _, id := range pages {
+		t.step(id, stepEvict)
+		t.move(id, Evict, 0)
+	}
+	gone = t.drop(pages)
+	t.room.resident.Add(-int64(gone))
 	return gone
 }
 

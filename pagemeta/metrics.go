@@ -18,6 +18,7 @@ type Metrics struct {
 	Reclaims        uint64 // times that who loads a page had to evict others himself
 	DirtyPages      int    // pages Dirty now
 	ResidentPages   int    // pages in memory now
+	GuestPages      int    // of these, guests
 	TableBytes      int64  // of the tables about pages, the kernel's among them
 	LentBytes       int64  // that the owner has: see Lend
 }
@@ -33,7 +34,8 @@ func (t *Table) Metrics() Metrics {
 		Evicted:         t.metrics.evicted.Load(),
 		Reclaims:        t.metrics.reclaims.Load(),
 		DirtyPages:      t.Dirty(),
-		ResidentPages:   int(t.Resident()),
+		ResidentPages:   int(t.room.resident.Load()),
+		GuestPages:      int(t.room.guests.Load()),
 		TableBytes:      t.room.tables(),
 		LentBytes:       t.room.lent.Load(),
 	}

@@ -42,6 +42,11 @@ func NewPages(n int) []Page {
 	return unsafe.Slice((*Page)(unsafe.Pointer(&mem[at])), n)
 }
 
+// BytesOf is the memory of pages.
+func BytesOf(pages []Page) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(pages))), len(pages)*PageBytes)
+}
+
 // NewPage is the only one of NewPages(1).
 func NewPage() *Page { return &NewPages(1)[0] }
 

@@ -13,6 +13,7 @@ const TableBytes = int64(unsafe.Sizeof(meta{})) + 8 + 4 + 4 + 1
 // room is the account of a table's memory, Config.Memory.
 type room struct {
 	resident atomic.Int64 // pages in memory
+	guests   atomic.Int64 // of these, those that are guests
 	kept     atomic.Int64 // of these, those that have a head: no eviction takes them
 	high     atomic.Int64 // pages of the file, as far as any was in memory
 	lent     atomic.Int64 // bytes that the owner has
@@ -20,8 +21,8 @@ type room struct {
 
 func (r *room) tables() int64 { return r.high.Load() * TableBytes }
 
-// Resident is how many pages are in memory.
-func (t *Table) Resident() int64 { return t.room.resident.Load() }
+// Resident is how many pages are in memory that are no guests.
+func (t *Table) Resident() int64 { return t.room.resident.Load() - t.room.guests.Load() }
 
 // free is how many more pages may be in memory; negative: there are too many.
 func (t *Table) free() int64 {
@@ -94,6 +95,14 @@ func (t *Table) makeRoom() {
 	if t.Memory > 0 && t.free() <= 0 {
 		t.metrics.reclaims.Add(1)
 		t.makeFree(t.ahead(), evictBatch/8)
+	}
+}
+
+// makeRoomFor evicts until so many pages have room, if it can. The caller may have page
+// locks.
+func (t *Table) makeRoomFor(pages int64) {
+	if t.Memory > 0 && t.free() < pages {
+		t.makeFree(pages, pages)
 	}
 }
 

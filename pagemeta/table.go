@@ -165,6 +165,9 @@ func (t *Table) move(id PageID, e Event, head uint32) {
 			panic(fmt.Sprintf("pagemeta: %v of page %d, which is %v (word %#x)", e, id, w.State(), uint64(w)))
 		}
 		if m.CompareAndSwap(uint64(w), uint64(w.with(to, head))) {
+			if w.guest() {
+				t.room.guests.Add(-1)
+			}
 			return
 		}
 	}

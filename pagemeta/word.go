@@ -5,12 +5,13 @@ import "fmt"
 // A Word is the whole state of one page: a reader sees it with one load, and
 // only who holds the page's lock changes more than the two lock bits.
 //
-//	63               32 31  9   8     7  6    5      4      3    2     0
-//	+------------------+-----+------+------+-------+------+------+-------+
-//	|       head       |  0  | mark | heat | fresh | wait | lock | state |
-//	+------------------+-----+------+------+-------+------+------+-------+
+//	63               32 31 10   9       8     7  6    5      4      3    2     0
+//	+------------------+-----+-------+------+------+-------+------+------+-------+
+//	|       head       |  0  | guest | mark | heat | fresh | wait | lock | state |
+//	+------------------+-----+-------+------+------+-------+------+------+-------+
 //
 //	head   the owner's handle, from its Mkwrite; 0 while there is none
+//	guest  the page is Clean and nobody changes it in memory: see guest.go
 //	mark   says what who has the latch wants it to: see Mark
 //	heat   how often the clock hand passes the page by before it is evicted
 //	fresh  what the data file has of the page is of no use: a load gives zeros
@@ -28,6 +29,7 @@ const (
 	heatOne   Word = 1 << heatShift
 	heatMask  Word = 3 << heatShift
 	markBit   Word = 1 << 8
+	guestBit  Word = 1 << 9
 	headShift      = 32
 )
 
@@ -36,11 +38,12 @@ func (w Word) State() State { return State(w & stateMask) }
 
 func (w Word) head() uint32 { return uint32(w >> headShift) }
 func (w Word) fresh() bool  { return w&freshBit != 0 }
+func (w Word) guest() bool  { return w&guestBit != 0 }
 func (w Word) locked() bool { return w&lockBit != 0 }
 
 // with returns w in state s with the owner's handle head; lock bits, heat and mark
 // stay, and a page is fresh until it is Dirty: before, it may be evicted and loaded
-// again.
+// again. A guest is none any more.
 func (w Word) with(s State, head uint32) Word {
 	keep := lockBit | waitBit | heatMask | markBit
 	if s != Dirty {

@@ -144,17 +144,17 @@ func (db *DB) readRef(dst []byte, r tree.Ref, offset, n int64) ([]byte, error) {
 	return out, nil
 }
 
-// checkValue reads the value that r leads to, for Verify.
+// checkValue reads the pages of the value that r leads to from the disk, for Verify.
 func (db *DB) checkValue(r tree.Ref) error {
 	if _, err := db.parseRef(r.Append(nil)); err != nil {
 		return err
 	}
-	buf := pieceBuffers.Get().(*[]byte)
-	defer pieceBuffers.Put(buf)
-	for at := 0; at < r.Bytes; at += pieceBytes {
-		if _, err := db.readRef((*buf)[:0], r, int64(at), pieceBytes); err != nil {
+	index := 0
+	for _, e := range r.Extents {
+		if err := db.flusher.CheckValue(e.Page, int(e.Pages), r.ID, index); err != nil {
 			return err
 		}
+		index += int(e.Pages)
 	}
 	return nil
 }

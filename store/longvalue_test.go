@@ -458,8 +458,9 @@ func TestLongMoved(t *testing.T) {
 }
 
 // TestLongDamage flips a bit in each page of a long value, in its header, its id and
-// its content: reads that need the page fail with file and offset, all others go on,
-// and so do reads of other keys. Verify says the same.
+// its content: with nothing in memory, reads that need the page fail with file and offset,
+// all others go on, and so do reads of other keys. Verify says the same, also of a value
+// that is in memory.
 func TestLongDamage(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, dir, longOptions())
@@ -496,6 +497,11 @@ func TestLongDamage(t *testing.T) {
 				}
 			}
 			flip()
+			if _, err := db.Verify(t.Context()); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("page %d, byte %d: verify: %v", i, at, err)
+			}
+			must(t, db.Close())
+			db = open(t, dir, longOptions())
 			var corrupt *disk.CorruptError
 			_, err := db.Get([]byte("b"))
 			if !errors.Is(err, ErrCorrupt) || !errors.As(err, &corrupt) || corrupt.Offset != off-at || !strings.HasSuffix(corrupt.File, "data") {
@@ -512,10 +518,10 @@ func TestLongDamage(t *testing.T) {
 					t.Errorf("page %d, byte %d: %q: %v", i, at, key, err)
 				}
 			}
-			if _, err := db.Verify(t.Context()); !errors.Is(err, ErrCorrupt) {
-				t.Errorf("page %d, byte %d: verify: %v", i, at, err)
-			}
 			flip()
+			if got, err := db.Get([]byte("b")); err != nil || !bytes.Equal(got, value) {
+				t.Errorf("page %d, byte %d is well again: %v", i, at, err)
+			}
 		}
 	}
 	page := pagemeta.NewPage() // of another place in its value
@@ -528,6 +534,8 @@ func TestLongDamage(t *testing.T) {
 	if _, err := file.WriteAt(page[:], off); err != nil {
 		t.Fatal(err)
 	}
+	must(t, db.Close())
+	db = open(t, dir, longOptions())
 	if _, err := db.Get([]byte("b")); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("page 1 is page 2 of its value: %v", err)
 	}
