@@ -17,6 +17,7 @@ import (
 // many pages the data file has then.
 func (f *Flusher) flush() (pages int, err error) {
 	began := time.Now()
+	f.journal.use(f.Pages.Dirty(), f.Pages) // once the gate is open again there is no time
 	if err := f.freezeAhead(); err != nil {
 		return 0, fmt.Errorf("freeze: %w", err)
 	}

@@ -12,6 +12,7 @@ var (
 	DontFork     = Advice{"MADV_DONTFORK", unix.MADV_DONTFORK}
 	DontDump     = Advice{"MADV_DONTDUMP", unix.MADV_DONTDUMP}
 	Unmergeable  = Advice{"MADV_UNMERGEABLE", unix.MADV_UNMERGEABLE}
+	Populate     = Advice{"MADV_POPULATE_WRITE", unix.MADV_POPULATE_WRITE}
 	privateAnon  = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_NORESERVE
 	readAndWrite = unix.PROT_READ | unix.PROT_WRITE
 )

@@ -8,7 +8,7 @@ import (
 	"runtime"
 )
 
-var NoHugePage, DontFork, DontDump, Unmergeable Advice
+var NoHugePage, DontFork, DontDump, Unmergeable, Populate Advice
 
 func unsupported() error {
 	return fmt.Errorf("memory outside the heap on %s: %w", runtime.GOOS, errors.ErrUnsupported)
