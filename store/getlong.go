@@ -85,29 +85,37 @@ func part(value []byte, offset, n int64) []byte {
 // It reads without a lock. Pages of a value that is there are not written to, so
 // whatever is wrong with them is no error if the key has another value by now.
 func (db *DB) readLong(dst, key, ref []byte, offset, n int64) ([]byte, error) {
-	var again [tree.MaxEntryBytes]byte
-	for {
-		r, err := db.parseRef(ref)
-		if err != nil {
-			return dst, err
-		}
-		value, readErr := db.readRef(dst, r, offset, n)
-		if readErr == nil && !db.closed.Load() {
+	r, err := db.parseRef(ref)
+	for err == nil {
+		value, cause := db.readRef(dst, r, offset, n)
+		if cause == nil && !db.closed.Load() {
 			return value, nil
 		}
-		now, found, _, err := db.find(again[:0], key)
-		switch {
-		case db.closed.Load():
-			return dst, ErrClosed
-		case err != nil:
-			return dst, db.readError(err)
-		case found != tree.Long:
+		var long bool
+		if r, long, err = db.refNow(key, r, cause); err == nil && !long {
 			return db.appendRange(dst, key, offset, n)
-		case string(now) == string(r.Append(nil)):
-			return dst, readErr
 		}
-		ref = now
 	}
+	return dst, err
+}
+
+// refNow returns what leads to the value of key now, if that is a long one. If it is what
+// led there before, then cause, why it cannot be read.
+func (db *DB) refNow(key []byte, before tree.Ref, cause error) (now tree.Ref, long bool, err error) {
+	var memory [tree.MaxEntryBytes]byte
+	ref, found, _, err := db.find(memory[:0], key)
+	switch {
+	case db.closed.Load():
+		return now, false, ErrClosed
+	case err != nil:
+		return now, false, db.readError(err)
+	case found != tree.Long:
+		return now, false, nil
+	case string(ref) == string(before.Append(nil)):
+		return now, true, cause
+	}
+	now, err = db.parseRef(ref)
+	return now, true, err
 }
 
 // parseRef is tree.ParseRef with the limits of the store.
