@@ -15,9 +15,9 @@ import (
 )
 
 const want = `pear is green, no plum: true
-fruit/plum is blue
-fruit/quince is yellow
-the last key is fruit/quince
+example/fruit/plum is blue
+example/fruit/quince is yellow
+the last key is example/fruit/quince
 3 visits
 locked by me: true, by you: false
 deleted 4 keys
@@ -26,8 +26,18 @@ deleted 4 keys
 // TestSameProgram runs the program on a store and on a server, which print the same,
 // and compares the two sources: beside comments and imports one line is another.
 func TestSameProgram(t *testing.T) {
-	if got := runProgram(t, ".", t.TempDir()); got != want {
+	dir := t.TempDir()
+	db := openWithOthers(t, dir)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := runProgram(t, ".", dir); got != want {
 		t.Errorf("on a store:\n%s", got)
+	}
+	db = openStore(t, dir)
+	checkOthers(t, db)
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 	if got := runProgram(t, "../remote", serve(t)); got != want {
 		t.Errorf("on a server:\n%s", got)
@@ -68,10 +78,7 @@ func runProgram(t *testing.T, dir, place string) string {
 // serve starts kvd in this process and returns its URL.
 func serve(t *testing.T) string {
 	t.Helper()
-	db, err := store.Open(t.TempDir(), &store.Options{MemoryBudget: 64 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := openWithOthers(t, t.TempDir())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -86,11 +93,46 @@ func serve(t *testing.T) string {
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
+		checkOthers(t, db)
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return "kvd://" + l.Addr().String()
+}
+
+// others are keys that are not the program's, on both sides of its own.
+var others = []string{"a", "example", "example0", "z"}
+
+func openStore(t *testing.T, dir string) *store.DB {
+	t.Helper()
+	db, err := store.Open(dir, &store.Options{MemoryBudget: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// openWithOthers makes a store that holds others.
+func openWithOthers(t *testing.T, dir string) *store.DB {
+	t.Helper()
+	db := openStore(t, dir)
+	for _, key := range others {
+		if err := db.Put([]byte(key), []byte("kept"), store.Async); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return db
+}
+
+// checkOthers reports those that the program has deleted.
+func checkOthers(t *testing.T, db *store.DB) {
+	t.Helper()
+	for _, key := range others {
+		if _, err := db.Get([]byte(key)); err != nil {
+			t.Errorf("%s, which is not the program's: %v", key, err)
+		}
+	}
 }
 
 // statements returns the lines of a program below its imports.

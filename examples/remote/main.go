@@ -36,35 +36,35 @@ func run(ctx context.Context, place string) error {
 	defer db.Close()
 
 	// A key, its value, and what the write waits for: Sync is the disk.
-	if err := db.Put([]byte("fruit/pear"), []byte("green"), kv.Sync); err != nil {
+	if err := db.Put([]byte("example/fruit/pear"), []byte("green"), kv.Sync); err != nil {
 		return err
 	}
-	value, err := db.Get([]byte("fruit/pear"))
+	value, err := db.Get([]byte("example/fruit/pear"))
 	if err != nil {
 		return err
 	}
-	_, err = db.Get([]byte("fruit/plum"))
+	_, err = db.Get([]byte("example/fruit/plum"))
 	fmt.Printf("pear is %s, no plum: %t\n", value, errors.Is(err, kv.ErrNotFound))
 
 	// Several writes, of which a crash leaves all or none.
 	if err := db.Write(ctx, kv.Sync, func(b kv.Batch) error {
 		return errors.Join(
-			b.Put([]byte("fruit/plum"), []byte("blue")),
-			b.Put([]byte("fruit/quince"), []byte("yellow")),
-			b.Delete([]byte("fruit/pear")),
+			b.Put([]byte("example/fruit/plum"), []byte("blue")),
+			b.Put([]byte("example/fruit/quince"), []byte("yellow")),
+			b.Delete([]byte("example/fruit/pear")),
 		)
 	}); err != nil {
 		return err
 	}
 
 	// Keys in order, in both directions.
-	for item, err := range db.Range([]byte("fruit/"), []byte("fruit0")) {
+	for item, err := range db.Range([]byte("example/fruit/"), []byte("example/fruit0")) {
 		if err != nil {
 			return err
 		}
 		fmt.Printf("%s is %s\n", item.Key, item.Value)
 	}
-	for item, err := range db.Backward(nil, nil) {
+	for item, err := range db.Backward([]byte("example/"), []byte("example0")) {
 		if err != nil {
 			return err
 		}
@@ -74,31 +74,32 @@ func run(ctx context.Context, place string) error {
 
 	// A read and a write with nobody's write between.
 	for range 3 {
-		if err := count(ctx, db, "visits"); err != nil {
+		if err := count(ctx, db, "example/visits"); err != nil {
 			return err
 		}
 	}
-	value, err = db.Get([]byte("visits"))
+	value, err = db.Get([]byte("example/visits"))
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%s visits\n", value)
 
 	// A key that goes away by itself, put only if it is not there.
-	mine, err := db.PutIfAbsent([]byte("lock"), []byte("me"), kv.Async)
+	mine, err := db.PutIfAbsent([]byte("example/lock"), []byte("me"), kv.Async)
 	if err != nil {
 		return err
 	}
-	if _, err := db.Expire([]byte("lock"), time.Now().Add(time.Minute), kv.Async); err != nil {
+	if _, err := db.Expire([]byte("example/lock"), time.Now().Add(time.Minute), kv.Async); err != nil {
 		return err
 	}
-	again, err := db.PutIfAbsent([]byte("lock"), []byte("you"), kv.Async)
+	again, err := db.PutIfAbsent([]byte("example/lock"), []byte("you"), kv.Async)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("locked by me: %t, by you: %t\n", mine, again)
 
-	deleted, err := db.DeleteRange(ctx, nil, nil, kv.Sync)
+	// All keys of this program, and no others: 0 is the byte after /.
+	deleted, err := db.DeleteRange(ctx, []byte("example/"), []byte("example0"), kv.Sync)
 	if err != nil {
 		return err
 	}
