@@ -13,6 +13,7 @@ import (
 type view interface {
 	AppendGet(dst, key []byte) ([]byte, error)
 	AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error)
+	AppendGetSpan(dst, key []byte, place func(bytes int64) (offset, n int64)) ([]byte, error)
 	Has(key []byte) (bool, error)
 	ValueBytes(key []byte) (int, error)
 	Expiry(key []byte) (time.Time, error)

@@ -140,10 +140,22 @@ func cmdGetrange(c *conn, args [][]byte) {
 	if !ok {
 		return
 	}
-	bytes, err := c.view().ValueBytes(args[1])
-	size := int64(bytes)
+	err := c.out.BulkFrom(func(dst []byte) ([]byte, error) {
+		dst, err := c.view().AppendGetSpan(dst, args[1], func(size int64) (offset, n int64) {
+			return substring(start, end, size)
+		})
+		return dst, orAbsent(err)
+	})
+	if err != nil {
+		c.fail(err)
+	}
+}
+
+// substring is what GETRANGE returns of size bytes. The end of a range that lies before them
+// is the first, as in Redis.
+func substring(start, end, size int64) (offset, n int64) {
 	if start < 0 && end < 0 && start > end {
-		size = 0
+		return 0, 0
 	}
 	if start < 0 {
 		start = max(size+start, 0)
@@ -151,22 +163,7 @@ func cmdGetrange(c *conn, args [][]byte) {
 	if end < 0 {
 		end = max(size+end, 0)
 	}
-	end = min(end, size-1)
-	switch err = orAbsent(err); {
-	case err != nil:
-		c.fail(err)
-	case start > end || size == 0:
-		c.out.BulkString("")
-	default:
-		v := c.view()
-		err := c.out.BulkFrom(func(dst []byte) ([]byte, error) {
-			dst, err := v.AppendGetRange(dst, args[1], start, end-start+1)
-			return dst, orAbsent(err) // it may have gone meanwhile
-		})
-		if err != nil {
-			c.fail(err)
-		}
-	}
+	return start, min(end, size-1) - start + 1
 }
 
 func cmdMset(c *conn, args [][]byte) {

@@ -136,7 +136,7 @@ func (db *DB) copyValue(v *longValue, old tree.Ref) error {
 	buf := pieceBuffers.Get().(*[]byte)
 	defer pieceBuffers.Put(buf)
 	for v.ref.Bytes < old.Bytes {
-		piece, err := db.readRef((*buf)[:0], old, int64(v.ref.Bytes), pieceBytes)
+		piece, err := db.readRef((*buf)[:0], old, portion{offset: int64(v.ref.Bytes), n: pieceBytes})
 		if err == nil {
 			err = db.write(v, piece)
 		}

@@ -86,6 +86,7 @@
 //	LOCK      held while the store is open; the pid of who has it
 //	data      pages: page n is bytes 4096*n on; page 0 is the superblock
 //	journal   the images of the last flush round
+//	rounds    of each page of data, which round wrote it
 //	wal/      the log
 //
 // docs/format.md has every byte of them.

@@ -156,7 +156,7 @@ func (g *gather) readLong(db *DB) (same bool) {
 		r, err := db.parseRef(p.cell.of(g.mem))
 		from := len(g.values)
 		if err == nil {
-			g.values, err = db.readRef(g.values, r, 0, wholeValue)
+			g.values, err = db.readRef(g.values, r, whole)
 		}
 		if err != nil && !db.still(p.key.of(g.mem), p.cell.of(g.mem)) {
 			return false

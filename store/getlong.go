@@ -26,11 +26,38 @@ func (ks *Keyspace) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, er
 	if offset < 0 || n < 0 {
 		return dst, fmt.Errorf("range of %d bytes from %d on", n, offset)
 	}
-	return ks.appendRange(dst, key, offset, n)
+	return ks.appendSpan(dst, key, portion{offset: offset, n: n})
 }
 
-// appendRange is AppendGetRange of a key of the tree.
-func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
+// AppendGetSpan is AppendGetRange of a range that depends on the length of the value, as
+// one that is counted from its end: place is told the length, and returns offset and n. It
+// is called once, or again if a writer has overtaken the read, and never with the length of
+// another value than the one that is read.
+func (ks *Keyspace) AppendGetSpan(dst, key []byte, place func(bytes int64) (offset, n int64)) ([]byte, error) {
+	return ks.appendSpan(dst, key, portion{place: place})
+}
+
+// A portion is a part of a value: n bytes from offset on, or what place says.
+type portion struct {
+	offset, n int64
+	place     func(bytes int64) (offset, n int64)
+}
+
+// whole is all of a value.
+var whole = portion{n: math.MaxInt64}
+
+// in returns what the portion is of a value of so many bytes: as far as there are such.
+func (s *portion) in(bytes int) (offset, n int64) {
+	offset, n = s.offset, s.n
+	if s.place != nil {
+		offset, n = s.place(int64(bytes))
+	}
+	offset = min(max(offset, 0), int64(bytes))
+	return offset, min(max(n, 0), int64(bytes)-offset)
+}
+
+// appendSpan is AppendGetRange of a key of the tree.
+func (db *DB) appendSpan(dst, key []byte, s portion) ([]byte, error) {
 	if db.closed.Load() {
 		return dst, ErrClosed
 	}
@@ -39,12 +66,13 @@ func (db *DB) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 		return dst, err
 	}
 	if found == tree.Long {
-		return db.readLong(dst, key, value[len(dst):], offset, n)
+		return db.readLong(dst, key, value[len(dst):], s)
 	}
-	if offset == 0 && n >= int64(len(value)-len(dst)) {
-		return value, nil
+	offset, n := s.in(len(value) - len(dst))
+	if offset == 0 {
+		return value[:len(dst)+int(n)], nil
 	}
-	return append(dst, part(value[len(dst):], offset, n)...), nil
+	return append(dst, value[len(dst):][offset:offset+n]...), nil
 }
 
 // ValueBytes returns the length of the value of key, or ErrNotFound. It reads nothing of
@@ -75,25 +103,19 @@ func (db *DB) valueBytes(key []byte) (int, error) {
 	return r.Bytes, err
 }
 
-// part returns n bytes of value from offset on, or what there is of them.
-func part(value []byte, offset, n int64) []byte {
-	from := min(offset, int64(len(value)))
-	return value[from : from+min(n, int64(len(value))-from)]
-}
-
-// readLong is appendRange for a key that had a long value a moment ago, with ref.
+// readLong is appendSpan for a key that had a long value a moment ago, with ref.
 // It reads without a lock. Pages of a value that is there are not written to, so
 // whatever is wrong with them is no error if the key has another value by now.
-func (db *DB) readLong(dst, key, ref []byte, offset, n int64) ([]byte, error) {
+func (db *DB) readLong(dst, key, ref []byte, s portion) ([]byte, error) {
 	r, err := db.parseRef(ref)
 	for err == nil {
-		value, cause := db.readRef(dst, r, offset, n)
+		value, cause := db.readRef(dst, r, s)
 		if cause == nil && !db.closed.Load() {
 			return value, nil
 		}
 		var long bool
 		if r, long, err = db.refNow(key, r, cause); err == nil && !long {
-			return db.appendRange(dst, key, offset, n)
+			return db.appendSpan(dst, key, s)
 		}
 	}
 	return dst, err
@@ -130,10 +152,9 @@ func (db *DB) parseRef(b []byte) (tree.Ref, error) {
 	return r, nil
 }
 
-// readRef appends n bytes from offset on of the value that r leads to.
-func (db *DB) readRef(dst []byte, r tree.Ref, offset, n int64) ([]byte, error) {
-	offset = min(offset, int64(r.Bytes))
-	n = min(n, int64(r.Bytes)-offset)
+// readRef appends s of the value that r leads to.
+func (db *DB) readRef(dst []byte, r tree.Ref, s portion) ([]byte, error) {
+	offset, n := s.in(r.Bytes)
 	out := slices.Grow(dst, int(n))[:len(dst)+int(n)]
 	rest := out[len(dst):]
 	index, skip := int(offset)/flusher.ValuePageBytes, int(offset)%flusher.ValuePageBytes
@@ -166,6 +187,3 @@ func (db *DB) checkValue(r tree.Ref) error {
 	}
 	return nil
 }
-
-// wholeValue is an n that no value has as many bytes as.
-const wholeValue = math.MaxInt64

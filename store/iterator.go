@@ -204,7 +204,7 @@ func (it *Iterator) load() (err error) {
 		c.value, c.size = nil, ref.Bytes
 		return err
 	}
-	c.value, err = it.ks.db.readLong(c.value[:0], c.cursor.Key(), c.cursor.Value(), 0, wholeValue)
+	c.value, err = it.ks.db.readLong(c.value[:0], c.cursor.Key(), c.cursor.Value(), whole)
 	c.size = len(c.value)
 	return err
 }

@@ -83,24 +83,24 @@ func (ks *Keyspace) Get(key []byte) ([]byte, error) { return ks.AppendGet([]byte
 // if dst has room. Without such a key it returns dst and ErrNotFound. It takes
 // no lock, and sees a write from when it was made, be it durable or not.
 func (ks *Keyspace) AppendGet(dst, key []byte) ([]byte, error) {
-	return ks.appendRange(dst, key, 0, wholeValue)
+	return ks.appendSpan(dst, key, whole)
 }
 
-// appendRange is AppendGetRange.
-func (ks *Keyspace) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
+// appendSpan is AppendGetRange.
+func (ks *Keyspace) appendSpan(dst, key []byte, s portion) ([]byte, error) {
 	if len(key) > shortKey {
-		return ks.appendRangeLong(dst, key, offset, n)
+		return ks.appendSpanLong(dst, key, s)
 	}
 	var memory [tree.OwnerBytes + shortKey]byte
 	k, err := ks.appendKey(memory[:0], key)
 	if err != nil {
 		return dst, err
 	}
-	return ks.db.appendRange(dst, k, offset, n)
+	return ks.db.appendSpan(dst, k, s)
 }
 
-// appendRangeLong is appendRange of a key that may be long.
-func (ks *Keyspace) appendRangeLong(dst, key []byte, offset, n int64) ([]byte, error) {
+// appendSpanLong is appendSpan of a key that may be long.
+func (ks *Keyspace) appendSpanLong(dst, key []byte, s portion) ([]byte, error) {
 	if len(key) > MaxKeyBytes {
 		return dst, ErrNotFound
 	}
@@ -109,7 +109,7 @@ func (ks *Keyspace) appendRangeLong(dst, key []byte, offset, n int64) ([]byte, e
 	if err != nil {
 		return dst, err
 	}
-	return ks.db.appendRange(dst, k, offset, n)
+	return ks.db.appendSpan(dst, k, s)
 }
 
 // Has tells whether key is there. It reads nothing of a long value.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -444,10 +445,10 @@ func TestLongMoved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.readRef(nil, ref, 0, wholeValue); !errors.Is(err, ErrCorrupt) {
+		if _, err := db.readRef(nil, ref, whole); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("the old pages: %v, want another value in them", err)
 		}
-		got, err := db.readLong(nil, mainKey(key), old, 0, wholeValue)
+		got, err := db.readLong(nil, mainKey(key), old, whole)
 		if now == nil && !errors.Is(err, ErrNotFound) || now != nil && (err != nil || !bytes.Equal(got, now)) {
 			t.Errorf("%d bytes, %v, want %d", len(got), err, len(now))
 		}
@@ -597,6 +598,46 @@ func TestLongUnknown(t *testing.T) {
 		got, err := db.Get([]byte("key"))
 		if err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+	}
+}
+
+// TestAppendGetSpan has a writer give the key another value each time that a reader is told
+// how long it is: what is read is a part of the value that had the length.
+func TestAppendGetSpan(t *testing.T) {
+	db := open(t, t.TempDir(), longOptions())
+	key := []byte("key")
+	for _, sizes := range [][2]int{{3, 7}, {7, 3}, {5000, 50_000}, {50_000, 5000}, {7, 50_000}, {50_000, 7}} {
+		version, told := 0, int64(0)
+		next := func() {
+			version++
+			value := bytes.Repeat([]byte{'a' + byte(version%2)}, sizes[version%2])
+			must(t, db.Put(key, value, Deferred))
+		}
+		next()
+		writes := 3
+		got, err := db.AppendGetSpan([]byte("dst"), key, func(bytes int64) (offset, n int64) {
+			if told = bytes; writes > 0 {
+				writes--
+				next()
+			}
+			return 1, bytes - 2
+		})
+		must(t, err)
+		want := "a"
+		if told == int64(sizes[1]) {
+			want = "b"
+		}
+		if string(got) != "dst"+strings.Repeat(want, int(told)-2) {
+			t.Errorf("%v: told of %d bytes, got %d that begin with %q", sizes, told, len(got)-3, got[:min(len(got), 8)])
+		}
+	}
+	if got, err := db.AppendGetSpan(nil, []byte("none"), func(int64) (int64, int64) { return 0, 1 }); !errors.Is(err, ErrNotFound) || got != nil {
+		t.Errorf("no key: %q, %v", got, err)
+	}
+	for _, s := range [][2]int64{{-1, 3}, {0, -1}, {1 << 40, 1}, {math.MaxInt64, math.MaxInt64}} {
+		if _, err := db.AppendGetSpan(nil, key, func(int64) (int64, int64) { return s[0], s[1] }); err != nil {
+			t.Errorf("%v: %v", s, err)
 		}
 	}
 }

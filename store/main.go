@@ -30,6 +30,11 @@ func (db *DB) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error) {
 // Has is Keyspace.Has of the default keyspace.
 func (db *DB) Has(key []byte) (bool, error) { return db.spaces.main.Has(key) }
 
+// AppendGetSpan is Keyspace.AppendGetSpan of the default keyspace.
+func (db *DB) AppendGetSpan(dst, key []byte, place func(bytes int64) (offset, n int64)) ([]byte, error) {
+	return db.spaces.main.AppendGetSpan(dst, key, place)
+}
+
 // ValueBytes is Keyspace.ValueBytes of the default keyspace.
 func (db *DB) ValueBytes(key []byte) (int, error) { return db.spaces.main.ValueBytes(key) }
 

@@ -220,7 +220,7 @@ func (tx *Tx) Get(key []byte) ([]byte, error) { return tx.AppendGet([]byte{}, ke
 // AppendGet appends the value of key to dst and returns it. Without such a key it
 // returns dst and ErrNotFound.
 func (tx *Tx) AppendGet(dst, key []byte) ([]byte, error) {
-	return tx.appendRange(dst, key, 0, wholeValue)
+	return tx.appendSpan(dst, key, whole)
 }
 
 // AppendGetRange appends n bytes of the value of key to dst, from offset on: fewer
@@ -229,10 +229,16 @@ func (tx *Tx) AppendGetRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	if offset < 0 || n < 0 {
 		return dst, fmt.Errorf("range of %d bytes from %d on", n, offset)
 	}
-	return tx.appendRange(dst, key, offset, n)
+	return tx.appendSpan(dst, key, portion{offset: offset, n: n})
 }
 
-func (tx *Tx) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
+// AppendGetSpan is AppendGetRange of a range that depends on the length of the value, as
+// Keyspace.AppendGetSpan.
+func (tx *Tx) AppendGetSpan(dst, key []byte, place func(bytes int64) (offset, n int64)) ([]byte, error) {
+	return tx.appendSpan(dst, key, portion{place: place})
+}
+
+func (tx *Tx) appendSpan(dst, key []byte, s portion) ([]byte, error) {
 	cell, found, _, err := tx.look(key)
 	switch {
 	case err != nil:
@@ -240,7 +246,8 @@ func (tx *Tx) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	case found == tree.Nothing:
 		return dst, ErrNotFound
 	case found == tree.Short:
-		return append(dst, part(cell, offset, n)...), nil
+		offset, n := s.in(len(cell))
+		return append(dst, cell[offset:offset+n]...), nil
 	}
 	r, err := tx.db.parseRef(cell)
 	if err != nil {
@@ -248,7 +255,7 @@ func (tx *Tx) appendRange(dst, key []byte, offset, n int64) ([]byte, error) {
 	}
 	// If the value has been replaced, this may be an error of pages that have another
 	// one by now. Modify will find that out, and call the function again.
-	return tx.db.readRef(dst, r, offset, n)
+	return tx.db.readRef(dst, r, s)
 }
 
 // Has tells whether key is there.

@@ -42,6 +42,8 @@ var storeMetrics = []metric{
 		func(m *store.Metrics) float64 { return float64(m.Pages.DirtyPages) }},
 	{"kvd_pages_resident", "Pages in memory.", gauge,
 		func(m *store.Metrics) float64 { return float64(m.Pages.ResidentPages) }},
+	{"kvd_pages_resident_values", "Of these, pages of long values.", gauge,
+		func(m *store.Metrics) float64 { return float64(m.Pages.GuestPages) }},
 
 	{"kvd_changes_kept_total", "Writes kept beside leaves that were not in memory.", counter,
 		func(m *store.Metrics) float64 { return float64(m.Changes.Kept) }},
