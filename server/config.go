@@ -85,7 +85,7 @@ func (s *Server) parameters() []parameter {
 		size("client-query-buffer-limit", &c.commandBytes, 1<<20),
 		constant("databases", strconv.Itoa(s.opts.Databases)),
 		constant("dir", s.opts.Dir),
-		number("maxclients", &c.maxClients, 1, math.MaxUint32),
+		s.clientsParameter(),
 		part("maxmemory-clients", &s.memory.most, 1<<20, s.opts.MemoryBytes),
 		constant("maxmemory", strconv.FormatInt(s.opts.MemoryBytes, 10)),
 		constant("maxmemory-policy", "noeviction"),
@@ -117,6 +117,20 @@ func number(name string, value *atomic.Int64, lo, hi int64) parameter {
 		n, ok := resp.ParseInt([]byte(text))
 		return n, unless(ok, "argument couldn't be parsed into an integer")
 	})
+}
+
+// clientsParameter is maxclients, which descriptors bound.
+func (s *Server) clientsParameter() parameter {
+	p := number("maxclients", &s.conf.maxClients, 1, math.MaxUint32)
+	parse, most := p.parse, s.opts.MostClients
+	p.parse = func(text string) (set func(), reason string) {
+		set, reason = parse(text)
+		if n, _ := resp.ParseInt([]byte(text)); reason == "" && most > 0 && n > int64(most) {
+			reason = fmt.Sprintf("The operating system is not able to handle the specified number of clients, try with %d", most)
+		}
+		return set, reason
+	}
+	return p
 }
 
 // stored is a number within bounds that parse makes of a text.

@@ -33,7 +33,7 @@ type CommandStats struct {
 func (s *Server) Stats() Stats {
 	t := Stats{
 		Clients:      s.openCount(),
-		MaxClients:   s.opts.MaxClients,
+		MaxClients:   int(s.conf.maxClients.Load()),
 		Accepted:     s.stats.accepted.Load(),
 		Refused:      s.stats.refused.Load(),
 		Commands:     s.stats.commands.Load(),

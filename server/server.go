@@ -42,6 +42,7 @@ var _ Store = (*store.DB)(nil)
 type Options struct {
 	Fsync        Fsync         // appendfsync; 0 = FsyncAlways
 	MaxClients   int           // 0 = 10000, as in Redis
+	MostClients  int           // that CONFIG SET maxclients takes, for want of descriptors; 0 = any number
 	Databases    int           // for SELECT; 0 = 16
 	Secret       *Secret       // of the password that clients must give; nil = none
 	Unprotected  bool          // protected-mode no: without a password, others than this machine may connect

@@ -490,6 +490,20 @@ func TestMaxClients(t *testing.T) {
 	do(t, dial(t, addr), "PING")
 }
 
+// TestMostClients sets maxclients to what there are descriptors for, and to one more.
+func TestMostClients(t *testing.T) {
+	srv, addr := start(t, openStore(t), Options{MaxClients: 2, MostClients: 3})
+	c := dial(t, addr)
+	do(t, c, "CONFIG", "SET", "maxclients", "3")
+	c.Send("CONFIG", "SET", "maxclients", "4")
+	c.Flush()
+	expect(t, c, "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - "+
+		"The operating system is not able to handle the specified number of clients, try with 3")
+	if got := srv.Stats().MaxClients; got != 3 {
+		t.Errorf("Stats has %d clients at most, want 3", got)
+	}
+}
+
 // TestDrain calls Shutdown while a pipeline runs: all of it must be answered,
 // and the connection end after it.
 func TestDrain(t *testing.T) {

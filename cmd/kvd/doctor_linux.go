@@ -165,19 +165,22 @@ func (d *diagnosis) memory() {
 
 // openFiles compares the limit with the default of maxclients.
 func (d *diagnosis) openFiles() {
-	const own = 64 // files of the store, and a margin
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		d.add("open files", warn, "", "getrlimit: %v", err)
+	limit, err := openFileLimit()
+	if err != nil {
+		d.add("open files", warn, "", "%v", err)
 		return
 	}
 	clients := newConfig().maxClients
-	if lim.Max < uint64(clients+own) {
-		d.add("open files", warn, fmt.Sprintf("ulimit -n %d, or LimitNOFILE=%d in the unit", clients+own, clients+own),
-			"%d at most: not enough for maxclients %d", lim.Max, clients)
-		return
+	needed := clients + ownDescriptors
+	remedy := fmt.Sprintf("ulimit -n %d, or LimitNOFILE=%d in the unit", needed, needed)
+	switch most := mostClients(limit); {
+	case most < 1:
+		d.add("open files", fatal, remedy, "%d at most: none is left for clients", limit)
+	case most < clients:
+		d.add("open files", warn, remedy, "%d at most: maxclients will be %d, not %d", limit, most, clients)
+	default:
+		d.add("open files", fine, "", "%d at most", limit)
 	}
-	d.add("open files", fine, "", "%d at most", lim.Max)
 }
 
 // directory looks at the file system, and returns the directory that a store would be

@@ -81,17 +81,18 @@ func (c *config) logger(w io.Writer) *slog.Logger {
 // A daemon is kvd serve as it runs.
 type daemon struct {
 	*config
-	log       *slog.Logger
-	id        *identity // whom to become; nil is nobody else
-	tls       certificates
-	secret    *server.Secret // of the start; nil is no password
-	listeners []net.Listener // of clients
-	admins    []net.Listener
-	srv       *server.Server
-	db        *store.DB
-	opened    chan struct{} // closed when clients can be served
-	served    chan error    // an error of one of the listeners
-	signals   chan os.Signal
+	log         *slog.Logger
+	id          *identity // whom to become; nil is nobody else
+	tls         certificates
+	secret      *server.Secret // of the start; nil is no password
+	mostClients int            // that maxclients can be set to
+	listeners   []net.Listener // of clients
+	admins      []net.Listener
+	srv         *server.Server
+	db          *store.DB
+	opened      chan struct{} // closed when clients can be served
+	served      chan error    // an error of one of the listeners
+	signals     chan os.Signal
 }
 
 // serve runs the server until a signal or SHUTDOWN. It opens what only a privileged
@@ -102,7 +103,7 @@ func serve(c *config, log *slog.Logger) error {
 	d := &daemon{config: c, log: log, opened: make(chan struct{}), served: make(chan error, 1), signals: make(chan os.Signal, 2)}
 	d.tls.config = c
 	defer d.close()
-	for _, step := range []func() error{d.budget, d.identify, d.readFiles, d.listen, d.makeDir, d.confine} {
+	for _, step := range []func() error{d.budget, d.boundClients, d.identify, d.readFiles, d.listen, d.makeDir, d.confine} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -323,6 +324,7 @@ func (d *daemon) options() server.Options {
 	o := server.Options{
 		Fsync:        fsync,
 		MaxClients:   d.maxClients,
+		MostClients:  d.mostClients,
 		Databases:    d.databases,
 		Secret:       d.secret,
 		Unprotected:  !bool(d.protectedMode),

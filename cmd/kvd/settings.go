@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -129,7 +130,8 @@ func (c *config) groups() []group {
 			{"listen", &c.listen, "addresses with ports, in place of bind and port; port 0 takes a free one", "bind and port"},
 			{"unixsocket", &c.unixSocket, "Unix socket to listen on as well", "none"},
 			{"unixsocketperm", &c.unixSocketPerm, "permissions of the Unix socket", ""},
-			{"maxclients", number{&c.maxClients, 1, math.MaxInt32}, "connections at once", ""},
+			{"maxclients", number{&c.maxClients, 1, math.MaxInt32},
+				fmt.Sprintf("connections at once; kvd keeps %d of the open files that it may have, and lowers this to what they leave", ownDescriptors), ""},
 			{"timeout", &c.timeout, "after so long without a command a connection is closed; 0 is never", ""},
 			{"tcp-keepalive", &c.tcpKeepalive, "how often a silent client is asked whether it is still there; 0 is never", ""},
 		}},
