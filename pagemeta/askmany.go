@@ -19,10 +19,7 @@ func (t *Table) AskMany(ids []PageID, heat Heat) {
 	defer t.leave()
 	locked := make([]PageID, 0, len(ids))
 	for _, id := range ids {
-		m := &t.metas[id].word
-		w := Word(m.Load())
-		if w.State() == Absent && !w.locked() && !w.fresh() &&
-			m.CompareAndSwap(uint64(w), uint64(w|lockBit|Word(heat)<<heatShift)) {
+		if t.seize(id, Absent, heat) {
 			locked = append(locked, id)
 		}
 	}
@@ -33,6 +30,15 @@ func (t *Table) AskMany(ids []PageID, heat Heat) {
 		}
 		t.unlock(locked[i])
 	})
+}
+
+// seize locks page id without waiting, and adds heat, if the page is Absent and in the data
+// file, or, where most is Clean, Absent or Clean.
+func (t *Table) seize(id PageID, most State, heat Heat) bool {
+	m := &t.metas[id].word
+	w := Word(m.Load())
+	return !w.locked() && w.State() <= most && (!w.fresh() || most == Clean) &&
+		m.CompareAndSwap(uint64(w), uint64(w|lockBit|Word(heat)<<heatShift))
 }
 
 // Missing tells whether page id is neither in memory nor on its way there.

@@ -82,7 +82,8 @@ func (t *Table) evict(want int) int {
 	return gone
 }
 
-// takeOut makes pages Absent, which are locked and Clean, and returns how many are.
+// takeOut makes pages Absent, which are locked and Clean, and returns how many are. The
+// caller has the mutex of the clock.
 func (t *Table) takeOut(pages []PageID) (gone int) {
 	for _, id := range pages {
 		t.step(id, stepEvict)

@@ -44,7 +44,7 @@ func (t *Table) Bring(id PageID, most int, read func(pages int) []Page) (n int) 
 		return 0
 	}
 	defer t.leave()
-	for most = min(most, t.Pages-int(id)); n < most && t.seize(id+PageID(n), Absent); n++ {
+	for most = min(most, t.Pages-int(id)); n < most && t.seize(id+PageID(n), Absent, Cold); n++ {
 	}
 	if n > 0 {
 		t.makeRoomFor(int64(n))
@@ -64,7 +64,7 @@ func (t *Table) Refresh(id PageID, images []Page) {
 	defer t.leave()
 	for len(images) > 0 {
 		n := 0
-		for n < len(images) && t.seize(id+PageID(n), Clean) {
+		for n < len(images) && t.seize(id+PageID(n), Clean, Cold) {
 			n++
 		}
 		if n > 0 {
@@ -74,14 +74,6 @@ func (t *Table) Refresh(id PageID, images []Page) {
 		n = min(n+1, len(images)) // who has the next one brings or evicts what was there
 		id, images = id+PageID(n), images[n:]
 	}
-}
-
-// seize locks page id if nobody has it and it is Absent, or Clean if that will do.
-func (t *Table) seize(id PageID, most State) bool {
-	m := &t.metas[id].word
-	w := Word(m.Load())
-	return !w.locked() && w.State() <= most && (!w.fresh() || most == Clean) &&
-		m.CompareAndSwap(uint64(w), uint64(w|lockBit))
 }
 
 // release unlocks n pages from id on.
@@ -94,24 +86,38 @@ func (t *Table) release(id PageID, n int) {
 // replace puts images in the place of the locked pages from id on, which are Absent or
 // Clean.
 func (t *Table) replace(id PageID, images []Page) {
-	c := &t.clock
-	c.mu.Lock()
-	c.mu.victims = c.mu.victims[:0]
+	there := 0
 	for i := range images {
 		p := id + PageID(i)
-		t.metas[p].word.And(^uint64(freshBit))
-		if t.State(p) == Clean {
-			c.mu.victims = append(c.mu.victims, p)
+		w := t.load(p)
+		if w.fresh() {
+			t.metas[p].word.And(^uint64(freshBit))
+		}
+		if w.State() == Clean {
+			there++
 		}
 	}
-	stuck := len(c.mu.victims) - t.takeOut(c.mu.victims)
-	c.mu.Unlock()
-	if stuck > 0 {
+	if there > 0 && t.clear(id, len(images)) < there {
 		return // mlockall: what was there stays, and is no guest
 	}
 	if t.Memory == 0 || t.free() >= int64(len(images)) {
 		t.receive(id, images)
 	}
+}
+
+// clear makes those of the n locked pages from id on Absent that are Clean, and returns how
+// many are. Only then is the mutex of the clock wanted, which all who evict share.
+func (t *Table) clear(id PageID, n int) (gone int) {
+	c := &t.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.victims = c.mu.victims[:0]
+	for i := range n {
+		if p := id + PageID(i); t.State(p) == Clean {
+			c.mu.victims = append(c.mu.victims, p)
+		}
+	}
+	return t.takeOut(c.mu.victims)
 }
 
 // receive makes the locked, Absent pages from id on guests, with images.
